@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from sfwebhooks.catalogue import EVENT_TYPES
+from sfwebhooks.digesting import NO_DIGESTS, Digesting
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.severity import Severity
 
@@ -138,6 +139,8 @@ class Endpoint:
     batch_max_bytes: int = 100_000
     #: seconds that the first of a batch waits for the others
     batch_wait: float = 2.0
+    #: when several findings go in one message to people
+    digest: Digesting = NO_DIGESTS
     #: seconds after which a waiting delivery becomes a dead letter
     max_age: float = 7 * 86400.0
     #: whether it is sent only findings and correlations that no earlier scan of their target found
@@ -148,6 +151,10 @@ class Endpoint:
     fallback: str = ""
     #: address of the scanner's web interface for users, without a final slash; messages link to it
     ui_url: str = ""
+    #: what is redacted, as `redaction` reads it: its words and rules; empty: what its format redacts by default
+    redact: tuple[str, ...] = ()
+    #: key of the hashes that these rules make
+    redact_key: Secret | None = None
     #: added to each event's metadata
     metadata: Mapping[str, str] = field(default_factory=dict)
     #: the keys that only its format has, such as chat_id

@@ -11,7 +11,7 @@ import math
 import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cached_property, lru_cache
 from typing import Any
@@ -35,6 +35,11 @@ LONE = re.compile("[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc0
 ID_FORM = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 #: the UUID without any bits
 NO_ID = "00000000-0000-0000-0000-000000000000"
+#: types of events of which several can go in one message to people; all others are messages of their own
+GATHERED = frozenset(
+    ("high_risk_event", "medium_risk_event", "low_risk_event", "info_event", "finding.critical", "finding.high",
+     "vulnerability_found", "malware_detected", "correlation_found", "module_error")
+)  # fmt: skip
 NAMESPACE = uuid.UUID("9b0f4a52-5a2e-5d2c-8c58-3d1a4f6f2f10")
 _NAMESPACE_BYTES = NAMESPACE.bytes
 #: hexadecimal digit -> the same with the two bits of the variant set (RFC 9562 section 4.1)
@@ -80,6 +85,18 @@ class WebhookEvent:
     subject: str | None = None
     #: why its data could not be built, so that it cannot be written; empty: no problem
     problem: str = ""
+    #: what it was before `redaction`, for ids that are made from its data and reveal nothing; None: it is whole
+    whole: WebhookEvent | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def goes_alone(self) -> bool:
+        """Whether it is a message of its own, while it is live, also for an endpoint with digests."""
+        return self.type not in GATHERED or self.subject is not None
+
+    @property
+    def is_named(self) -> bool:
+        """Whether a digest names it, rather than count it among others."""
+        return self.severity >= Severity.HIGH or self.goes_alone
 
     @property
     def scan_id(self) -> str:
@@ -129,6 +146,11 @@ class Delivery:
         """Whether it is a replay or a backfill."""
         return self.replayed or self.backfilled
 
+    @property
+    def goes_alone(self) -> bool:
+        """Whether no digest may have it."""
+        return self.event.goes_alone and not self.is_late
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -138,6 +160,8 @@ class Batch:
     """
 
     deliveries: tuple[Delivery, ...]
+    #: number of this digest among those that a scan's findings need, and how many these are; zeros: it is the only one
+    part: tuple[int, int] = (0, 0)
 
     @cached_property
     def id(self) -> str:

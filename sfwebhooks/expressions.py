@@ -47,6 +47,20 @@ def finder(texts: tuple[str, ...]) -> Callable[[str], bool]:
     return find
 
 
+def replaced(text: str, data: str, by: Callable[[str], str]) -> str:
+    """Return a text in which each match of a regular expression is replaced, except for empty ones.
+
+    Args:
+        by: returns what replaces a match.
+    """
+    whole = data.encode("utf-8", "replace")
+    found = _compiled(text).sub(
+        lambda match: by(match[0].decode("utf-8", "replace")).encode() if match[0] else b"", whole
+    )
+    return str(found.decode("utf-8", "replace"))
+
+
+@lru_cache(maxsize=256)
 def _compiled(text: str) -> Any:
     options = _engine().Options()
     options.log_errors = False  # else RE2 writes to standard error

@@ -105,15 +105,6 @@ class Mask:
                     yield view.begins[at], view.ends[at + length - 1]
 
 
-def masked(text: str, endpoint: Endpoint, limit: int) -> str:
-    """Return the beginning of a text without any secret of an endpoint, nor a beginning or an end of one.
-
-    Args:
-        limit: most characters.
-    """
-    return Mask.of(endpoint).over(text, limit)
-
-
 def masked_error(text: str, endpoints: Iterable[Endpoint], others: Iterable[str] = ()) -> str:
     """Return the beginning of a scanner error without any secret of the endpoints, nor any of `others`."""
     secrets = (secret for endpoint in endpoints for secret in _secrets(endpoint))
@@ -151,7 +142,7 @@ def _secrets(endpoint: Endpoint) -> Iterator[Sought]:
     for value in Proxy.of(endpoint.proxy).headers.values() if endpoint.proxy else ():
         yield from map(Sought, _of_header(value))
     passwords = (endpoint.api_key, endpoint.client_key_password, endpoint.password, endpoint.client_secret)
-    yield from (Sought(secret.reveal()) for secret in passwords if secret)
+    yield from (Sought(secret.reveal()) for secret in (*passwords, endpoint.redact_key) if secret)
     if endpoint.password:
         yield from map(Sought, _of_header(basic(endpoint.username, endpoint.password.reveal())))
     if endpoint.client_secret:

@@ -235,6 +235,7 @@ class WaitingReason(Reason):
         "its endpoint failed several times in a row; it is probed at intervals",
         "to send at once: sfwebhooks resume {name}",
     )
+    DIGEST = ("digest", "the time of its digest, or the end of its scan, has not come")
     SENDING = ("sending", "a process is sending; the delivery waits for its turn, its next retry, or because of rate")
     NO_SENDER = (
         "no_sender",

@@ -201,15 +201,18 @@ def decide(
         # sent together, those that wait would be refused with the others, without end
         return [replace(one, batch=None) if one.state is State.WAITING else one for one in items]
     if verdict.outcome is Outcome.DELIVERED:
-        return [Settlement(State.DELIVERED, verdict.reason, now, counts=True)] * size
+        its = batch.id if size > 1 and endpoint.batch_size == 1 else ""  # `show` names the digest
+        return [Settlement(State.DELIVERED, verdict.reason, now, counts=True, batch=its)] * size
     if verdict.outcome is Outcome.PENDING:  # its next request is about the same deliveries
         next_at, tried = now + (verdict.wait or 0.0), batch.attempts > 0
         # counted once, as tried: the end of a scan does not wait for it
         return [Settlement(State.WAITING, verdict.reason, next_at, not tried, batch.id, pending=True)] * size
     if is_split(batch, verdict, schedule, change.before.healthy):
         return _halves(batch, verdict, schedule, change.after.era, now)
-    one = _settlement(batch.deliveries[0], batch.attempts, verdict, schedule, change, now)
-    if (endpoint.batch_size > 1 or batch.is_late) and one.state is State.WAITING:
+    first = batch.deliveries[0]
+    is_frozen = endpoint.batch_size > 1 or batch.is_late or (endpoint.digest.is_on and not first.goes_alone)
+    one = _settlement(first, batch.attempts, verdict, schedule, change, now)
+    if is_frozen and one.state is State.WAITING:
         one = replace(one, batch=batch.id)  # it is repeated with the same members
     return [one] * size
 

@@ -31,6 +31,35 @@ if TYPE_CHECKING:
     from sfwebhooks.network.sender import Sender
     from sfwebhooks.network.tokens import TokenSender
 
+#: single messages of a moment are sent within these seconds; more of them go together
+SINGLES_SECONDS = 15.0
+
+
+def limits_of(endpoint: Endpoint) -> Limits:
+    """Return how an endpoint's deliveries are claimed."""
+    form = FORMATS[endpoint.format]
+    limits = Limits(
+        endpoint.name,
+        size=endpoint.batch_size,
+        wait=endpoint.batch_wait,
+        max_bytes=min(endpoint.batch_max_bytes, form.request_max),
+        measure=measure(endpoint, form.surplus),
+    )
+    if not form.digest:
+        return limits
+    digest = replace(
+        limits,
+        size=DIGEST_MAX,
+        wait=DIGEST_SECONDS,
+        max_bytes=DIGEST_BYTES,
+        measure=measure(replace(endpoint, max_body=DIGEST_BYTES), form.surplus),  # it is made of uncut data
+        named_max=form.named_max,
+    )
+    if not endpoint.digest.is_on:
+        return replace(limits, late=digest)
+    singles = int(min(max(SINGLES_SECONDS / endpoint.interval, 1.0), DIGEST_MAX)) if endpoint.interval else DIGEST_MAX
+    return replace(digest, late=digest, digesting=endpoint.digest, singles=singles)
+
 
 @dataclass
 class SendingState:
@@ -75,17 +104,7 @@ class SendingState:
     @cached_property
     def limits(self) -> Limits:
         """How its deliveries are claimed."""
-        endpoint, form = self.endpoint, FORMATS[self.endpoint.format]
-        limits = Limits(
-            endpoint.name,
-            size=endpoint.batch_size,
-            wait=endpoint.batch_wait,
-            max_bytes=min(endpoint.batch_max_bytes, form.request_max),
-            measure=measure(endpoint, form.surplus),
-        )
-        whole = measure(replace(endpoint, max_body=DIGEST_BYTES), form.surplus)  # a digest is made of uncut data
-        digest = replace(limits, size=DIGEST_MAX, wait=DIGEST_SECONDS, max_bytes=DIGEST_BYTES, measure=whole)
-        return replace(limits, late=digest) if form.digest else limits
+        return limits_of(self.endpoint)
 
     @cached_property
     def hurried_limits(self) -> Limits:

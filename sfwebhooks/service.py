@@ -28,6 +28,7 @@ from sfwebhooks.log_once import Trouble
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
 from sfwebhooks.scan.recovery import report_dead_scans, running_scans
+from sfwebhooks.scan.watch_thread import WatchThread
 from sfwebhooks.text_file import FileState, state_of
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -104,6 +105,7 @@ class Service:
         #: by it, scans find the process that sends
         self._lock = service_lock(path)
         self._role = Role.RUN
+        self._watch = WatchThread(path, lambda: self._settings)
         self._begin()
 
     @property
@@ -129,6 +131,7 @@ class Service:
         else:
             self._open(stop)
             self._background.attempt(self._announce)
+            self._watch.start(stop)
         self._log_state("sending")
         self._dispatcher.wake()
         round_at = time.monotonic() + ROUND_SECONDS
@@ -151,6 +154,7 @@ class Service:
         self._lock.note("")  # first: from now on it claims nothing
         self._lock.release()
         settled = self._end()
+        self._watch.join()
         self._log_state("stopped" if settled else "stopped with attempts in flight, which will be repeated")
         return settled
 

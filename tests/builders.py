@@ -127,6 +127,37 @@ def a_host_database(path: Path, scan: Scan, status: str = "RUNNING") -> None:
         connection.commit()
 
 
+def add_past_scan(path: Path, id: str, started: float, seconds: float = 600, findings: int = 0, **values: Any) -> None:
+    """Add a scan to a host's database: its `name`, `target`, `status`, `modules` and those that `failed`.
+
+    Args:
+        seconds: its duration; 0: it has not ended.
+    """
+    row = {"name": "Acme perimeter", "target": "acme.test", "status": "FINISHED" if seconds else "RUNNING", **values}
+    modules = row.get("modules", "sfp_dnsresolve,sfp_shodan,sfp_spider")
+    ended = (started + seconds) * 1000 if seconds else 0
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "INSERT INTO tbl_scan_instance VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (id, row["name"], row["target"], started * 1000, started * 1000, ended, row["status"]),
+        )
+        connection.executemany(
+            "INSERT INTO tbl_scan_config VALUES (?, 'GLOBAL', ?, ?)",
+            [(id, "_debug", "0"), (id, "_modulesenabled", f"{modules},sfp__stor_db"), (id, "_dnsserver", "")],
+        )
+        connection.executemany(
+            "INSERT INTO tbl_scan_results (scan_instance_id, hash, type, data) VALUES (?, ?, ?, ?)",
+            [
+                (id, "ROOT", "ROOT", "acme.test"),
+                *((id, f"{id}{n}", "INTERNET_NAME", f"{n}.test") for n in range(findings)),
+            ],
+        )
+        connection.executemany(
+            "INSERT INTO tbl_scan_log VALUES (?, ?, ?, 'ERROR', 'it failed')",
+            [(id, started * 1000, module) for module in row.get("failed", ())],
+        )
+
+
 def claim_one(outbox: Outbox, limits: Limits, busy: Collection[str] = (), now: float = NOW) -> Batch | None:
     """Return the next batch to send, as a thread claims it that takes one at a time."""
     if limits.size > 1:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sfwebhooks.digesting import Digesting, Rhythm
 from sfwebhooks.endpoints import DEFAULT_EVENTS, EVENT_NAMES, Endpoint, Secret, subscribed_name
 from sfwebhooks.severity import Severity
 from tests.builders import an_endpoint, an_event
@@ -210,6 +211,8 @@ CHANGES: dict[str, Any] = {
     "retry_schedule": (1.0,),
     "ui_url": "https://other.example",
     "metadata": {"user": "other"},
+    "redact": ("default",),
+    "redact_key": Secret("other"),
     "proxy": Secret("http://proxy.test:3128"),
     "allow_private": False,
     "source_address": "192.0.2.7",
@@ -217,6 +220,7 @@ CHANGES: dict[str, Any] = {
     "interval": 1.0,
     "batch_size": 100,
     "batch_wait": 1.0,
+    "digest": Digesting(Rhythm.SCAN),
     "max_age": 60.0,
     "only_new": True,
     "baseline": "send",

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from sfwebhooks.endpoints import Endpoint, Secret
-from sfwebhooks.masking import MASK, masked, masked_error, shown, shown_name
+from sfwebhooks.masking import MASK, Mask, masked_error, shown, shown_name
 from tests.builders import URL, an_endpoint
 from tests.leaks import leaks
 from tests.secrecy.planted import BASIC, BASIC_PASSWORD, WRITINGS
@@ -20,7 +20,7 @@ ENDPOINT = an_endpoint(api_key=Secret(TOKEN))
 
 
 def mask(text: str, endpoint: Endpoint = ENDPOINT, limit: int = 1024) -> str:
-    return masked(text, endpoint, limit)
+    return Mask.of(endpoint).over(text, limit)
 
 
 # --- what others wrote

@@ -2,7 +2,7 @@
 of its `data`. The commands, `endpoints` and the documentation read it from here.
 
 `scan`, `findings`, `correlations` and `surface` hold the fields of a scan's events, `alerts` those of alerts on
-sfwebhooks itself and on failing modules, `emitted` those of other tools' events.
+sfwebhooks itself and on failing modules, `watch` those of the watch over scans, `emitted` those of other tools' events.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from sfwebhooks.catalogue import alerts, correlations, emitted, findings, scan, surface
+from sfwebhooks.catalogue import alerts, correlations, emitted, findings, scan, surface, watch
 from sfwebhooks.catalogue.fields import Field, choose
 from sfwebhooks.severity import Severity
 
@@ -26,6 +26,8 @@ class Origin(Enum):
     SCAN = "the scan"
     #: sfwebhooks on itself, in any process that delivers
     ENGINE = "sfwebhooks; any process that delivers: a scan, drain, run"
+    #: sfwebhooks on scans that were missed, run too long or found too little
+    WATCH = "sfwebhooks run, and drain"
     #: other tools, for work that SpiderFoot itself does not do
     EMIT = "sfwebhooks emit; other tools use it, or emit() in Python"
 
@@ -162,6 +164,42 @@ EVENT_TYPES = (
         _LOW,
     ),
     EventType(
+        "scan_missed",
+        "scan.missed",
+        "A scan that [webhooks-expect] expects has not started; or has, later.",
+        watch.MISSED,
+        _INFO + _HIGH,
+        Origin.WATCH,
+        Severity.HIGH,
+    ),
+    EventType(
+        "scan_overdue",
+        "scan.overdue",
+        "A scan has been running three times as long as usual; or is over.",
+        watch.OVERDUE,
+        _INFO + _MEDIUM,
+        Origin.WATCH,
+        Severity.MEDIUM,
+    ),
+    EventType(
+        "scan_thin",
+        "scan.thin",
+        "A scan found at least 80 % less than usual; or a later one found as much as usual.",
+        watch.THIN,
+        _INFO + _MEDIUM,
+        Origin.WATCH,
+        Severity.MEDIUM,
+    ),
+    EventType(
+        "modules_degraded",
+        "modules.degraded",
+        "Modules failed in a scan that did not fail before; or they work again.",
+        watch.DEGRADED,
+        _INFO + _MEDIUM,
+        Origin.WATCH,
+        Severity.MEDIUM,
+    ),
+    EventType(
         "remediation.started",
         "remediation.started",
         "Remediation of a finding has started.",
@@ -183,3 +221,5 @@ EVENT_TYPES = (
         sender=_EMIT,
     ),
 )
+#: names of the watch's types
+WATCH_TYPES = frozenset(entry.name for entry in EVENT_TYPES if entry.sender is Origin.WATCH)

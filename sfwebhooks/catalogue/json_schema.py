@@ -112,5 +112,5 @@ def _value(field: Field) -> Json:
     elif field.of:
         schema["additionalProperties"] = {"type": field.of}
     elif field.parts:
-        schema |= _object(field.parts)
+        schema |= {**_object(field.parts), "type": field.types}
     return schema

@@ -16,10 +16,12 @@ from rich.text import Text
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.dependencies import outdated
 from sfwebhooks.doctor.configuration import data_files, switch_words
+from sfwebhooks.doctor.expected import never_scanned
 from sfwebhooks.doctor.installation import Level, modules_of
 from sfwebhooks.doctor.storage import outbox_problems
 from sfwebhooks.endpoints import SEND, Endpoint
 from sfwebhooks.errors import OutboxError
+from sfwebhooks.expectations import LOCAL
 from sfwebhooks.files import is_deleted
 from sfwebhooks.host.install import trouble
 from sfwebhooks.network.tls import expiring, tls_problem
@@ -28,10 +30,12 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import permission_warnings
 from sfwebhooks.reasons import WaitingReason
 from sfwebhooks.scan.host_database import saved_options
+from sfwebhooks.scan.watch_events import local_time
 from sfwebhooks.signing_keys import WHPK, WHPK_HINT, WHSEC, WHSK, receiver_form
 from sfwebhooks.terminal.arguments import add_config, add_json, folder, settings
 from sfwebhooks.terminal.live_state import ATTENTION, UNKNOWN, Look, live_state
 from sfwebhooks.terminal.output import as_json, console, plain, stacked, table
+from sfwebhooks.terminal.watched import ExpectedScans, expected_in
 from sfwebhooks.text import amount
 
 #: terminal width from which the table has all of these columns
@@ -83,12 +87,14 @@ def _check(given: argparse.Namespace) -> int:
     doubts += [f"{report.name} {report.words}" for report in unread]
     ends = [f"{one.name}: {expiry.words}" for one in found.endpoints for expiry in expiring(one, time.time())]
     warnings = [*wrong.values(), *outdated(), *found.warnings, *doubts, *ends, *permission_warnings(path)]
+    warnings += never_scanned(found, folder(given))
     troubled = [name for name, one in looks.items() if one.is_trouble]
     troubled += ["the module"] if any(modules[module] for module in wrong) else []
     result = CheckResult(
         switch=switch_words(found, saved_options(folder(given)))[0],
         modules=[module for module in modules if module not in wrong],
         looks=looks,
+        expected=expected_in(found, time.time()),
         data=[*(f"{report.name} {report.words}" for report in read), *_baselines(found, path)],
         warnings=list(map(str, warnings)),
         mistakes=mistakes,
@@ -111,6 +117,8 @@ class CheckResult:
     modules: list[Path]
     #: endpoint -> its state
     looks: dict[str, Look]
+    #: the scans that [webhooks-expect] expects
+    expected: tuple[ExpectedScans, ...]
     #: what kev_file and epss_file have, and which targets have a baseline for only_new
     data: list[str]
     warnings: list[str]
@@ -131,6 +139,7 @@ def _print(found: Settings, result: CheckResult, show_secrets: bool, out: Consol
             out.print(plain(line))
     for line in result.data:
         out.print(plain(line), soft_wrap=True)
+    _print_expected(result.expected, out)
     if show_secrets:
         _print_secrets(found, out)
     for warning in result.warnings:
@@ -166,6 +175,7 @@ def _fields(found: Settings, result: CheckResult) -> dict[str, Any]:
         ],
         "others": {name: one.lines for name, one in result.looks.items() if name not in _names(found)},
         "data": result.data,
+        "expected": [one.fields for one in result.expected],
         "warnings": result.warnings,
         "mistakes": result.mistakes,
         "attention": result.troubled,
@@ -226,6 +236,16 @@ def _print_endpoints(found: Settings, looks: dict[str, Look], out: Console) -> N
             rows.add_row(stacked(name, to, state), how, events)
     if found.endpoints or found.off:
         out.print(rows)
+
+
+def _print_expected(expected: tuple[ExpectedScans, ...], out: Console) -> None:
+    if not expected:
+        return
+    rows = table("expected", "schedule", "scans of", "next, local time")
+    for one in expected:
+        times = Text("\n").join(plain(local_time(at, LOCAL)) for at in one.next_at)
+        rows.add_row(plain(one.name, "bold"), plain(one.cron), plain(one.shown), times)
+    out.print(rows)
 
 
 def _format(endpoint: Endpoint) -> str:

@@ -16,13 +16,15 @@ from sfwebhooks.config.settings import Settings
 from sfwebhooks.config.values import seconds
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.maintenance import expire
-from sfwebhooks.delivery.status import Situation, obstacle, situations, waiting_line, why_left
+from sfwebhooks.delivery.status import Situation, obstacle, situations, waiting_line, waiting_reason, why_left
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.reasons import WaitingReason
 from sfwebhooks.retry import State
 from sfwebhooks.scan.recovery import report_dead_scans
+from sfwebhooks.scan.watch import look_at_scans
 from sfwebhooks.terminal.arguments import add_config, add_json, demand_sending, folder, said, settings
 from sfwebhooks.terminal.output import beside, console, no_outbox, plain, show_result
 from sfwebhooks.terminal.progress_bar import Bar
@@ -39,8 +41,10 @@ def add(commands: Any) -> None:
         "drain",
         help="deliver everything waiting in the outbox, then stop",
         description="Try every waiting delivery at once, whatever the state of its endpoint, and stop when nothing more"
-        " can be sent. Exit code 1 if some deliveries are still waiting whose endpoint is neither off nor paused."
-        " Without a terminal, as in a cron job, it prints nothing if there was nothing to do.",
+        " can be sent. Scans that were missed, run too long or found too little are reported first (scan_missed and"
+        " others, see `sfwebhooks events`). Findings whose digest is not due yet are kept. Exit code 1 if others still"
+        " wait whose endpoint is neither off nor paused. Without a terminal, as in a cron job, it prints nothing if"
+        " there was nothing to do.",
         epilog="example:\n  sfwebhooks drain --timeout 5m",
     )
     add_config(command)
@@ -58,7 +62,7 @@ def add(commands: Any) -> None:
 def _drain(given: argparse.Namespace) -> int:
     demand_sending()
     found, out, path = settings(given), console(), folder(given) / FILE
-    if is_deleted(path):
+    if is_deleted(path) and not found.expected:
         if given.json:
             show_result(given, out, _fields({}, {}, 0, []))
         elif out.is_terminal and not given.quiet:
@@ -92,6 +96,9 @@ def _deliver(found: Settings, path: Path, given: argparse.Namespace, out: Consol
         reported = report_dead_scans(dispatcher.outbox, found)
         if reported and not (given.quiet or given.json):
             out.print(f"Sent the closing event for {amount(reported, 'scan')} whose process had died.")
+        trouble = look_at_scans(found, dispatcher.outbox)
+        if trouble:
+            logging.getLogger("spiderfoot.webhooks").warning("webhooks: %s", trouble)
         before = dispatcher.outbox.scans.tallies()
         dispatcher.open_now()
         dispatcher.wake()
@@ -122,7 +129,9 @@ def _deliver(found: Settings, path: Path, given: argparse.Namespace, out: Consol
 
 
 def _is_tried(one: Situation, found: Settings) -> bool:
-    """Return whether nobody has switched the endpoint off or paused it."""
+    """Return whether nobody has switched the endpoint off or paused it, and its deliveries do not wait for a digest."""
+    if waiting_reason(one, time.time()) is WaitingReason.DIGEST:
+        return False
     return one.orders.paused_until <= time.time() and all(one.name != off.name for off in found.off)
 
 

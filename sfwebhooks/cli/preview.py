@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,14 +21,16 @@ from sfwebhooks.errors import OutboxBusyError, OutboxError, SelectionError, Webh
 from sfwebhooks.events import Batch, Delivery, clean_text, printable
 from sfwebhooks.examples import examples_for, readdressed
 from sfwebhooks.files import demand_regular, is_deleted
-from sfwebhooks.formats import FORMATS, render
-from sfwebhooks.formats.digest import DIGEST_MAX
+from sfwebhooks.formats import FORMATS, redaction_of, render
 from sfwebhooks.masking import MASK, Mask
 from sfwebhooks.network.sender import as_sent
+from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.listing import Listing
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
+from sfwebhooks.redaction import explained
+from sfwebhooks.sending import limits_of
 from sfwebhooks.signing import sign
 from sfwebhooks.terminal.arguments import add_config, endpoint_named, folder, named_example, without_mistake
 from sfwebhooks.text import amount
@@ -52,7 +54,7 @@ def add(commands: Any) -> None:
         f" compress = gzip is shown before its compression. Secrets are replaced by {MASK}. Exit code: 1 if a message"
         " cannot be built, such as one whose row in the outbox is damaged; it is named, and the others are shown.",
         epilog="examples:\n  sfwebhooks preview siem_system --event scan_completed\n"
-        "  sfwebhooks preview slack_alerts --html messages.html",
+        "  sfwebhooks preview slack_alerts --digest --html messages.html",
     )
     command.add_argument("name", metavar="NAME", help="name of the endpoint")
     which = command.add_mutually_exclusive_group()
@@ -70,6 +72,12 @@ def add(commands: Any) -> None:
         help="instead, write a page that shows the messages about as the chat draws them; without --event, --delivery"
         " and --scan with the examples of all that the endpoint subscribes to",
     )
+    command.add_argument(
+        "--digest",
+        action="store_true",
+        help="show findings as a digest has them; without --event, --delivery and --scan the examples of all that the"
+        " endpoint subscribes to",
+    )
     command.add_argument("--show-secrets", action="store_true", help=f"show secrets instead of {MASK}")
     add_config(command)
     command.set_defaults(run=_preview)
@@ -77,26 +85,71 @@ def add(commands: Any) -> None:
 
 def _preview(given: argparse.Namespace) -> int:
     endpoint = without_mistake(endpoint_named(given, given.name))
+    if given.digest and not FORMATS[endpoint.format].is_chat:
+        raise SelectionError(f"--digest: {endpoint.name} has format = {endpoint.format}; only chats have digests")
     mask, failed = None if given.show_secrets else Mask.of_keys(endpoint), list[str]()
-    if given.html:
-        _write_page(given, endpoint, mask, failed)
-    else:
-        with _sources(given, endpoint) as sources:
-            for request in _requests(sources, endpoint, partial(shown_request, endpoint=endpoint, mask=mask), failed):
-                _show(request)
+    applied: dict[str, None] = {}
+
+    def request(batch: Batch) -> bytes:
+        applied.update(dict.fromkeys(_applied(batch, endpoint)))
+        return shown_request(batch, endpoint, mask)
+
+    def drawn(batch: Batch) -> tuple[str, str]:
+        applied.update(dict.fromkeys(_applied(batch, endpoint)))
+        return batch.name, draw(endpoint.format, masked_body(render(batch, endpoint).body, mask).decode())
+
+    with _sources(given, endpoint) as sources:
+        if given.html:
+            _write_page(given.html, endpoint, list(_requests(sources, endpoint, drawn, failed, given.digest)))
+        else:
+            for one in _requests(sources, endpoint, request, failed, given.digest):
+                _show(one)
+    if applied and not given.quiet:
+        print(f"sfwebhooks: redacted for {endpoint.name}: {', '.join(applied)}", file=sys.stderr)
     return 1 if failed else 0
 
 
+def _applied(batch: Batch, endpoint: Endpoint) -> Iterator[str]:
+    """Yield the rules that change what an endpoint gets of some deliveries."""
+    for delivery in batch.deliveries:
+        yield from explained(delivery, redaction_of(endpoint))[1]
+
+
 def _requests(
-    sources: Iterable[Source[Delivery]], endpoint: Endpoint, build: Callable[[Batch], T], failed: list[str]
+    sources: Iterable[Source[Delivery]],
+    endpoint: Endpoint,
+    build: Callable[[Batch], T],
+    failed: list[str],
+    together: bool,
 ) -> Iterator[T]:
-    """Yield what is built of each request: deliveries that come late go together to people, all others alone."""
-    together = FORMATS[endpoint.format].digest is not None
-    for is_digest, found in groupby(_built(sources, failed), lambda one: one.is_late and together):
-        size = DIGEST_MAX if is_digest else 1
-        while members := tuple(islice(found, size)):
+    """Yield what is built of each request: deliveries that come late go together to people, all others alone.
+
+    Args:
+        together: whether live findings go together as well.
+    """
+    limits = limits_of(endpoint)
+    its = limits.late or limits
+
+    def kind(one: Delivery) -> int:
+        return 1 if one.is_late and limits.late else 2 if together and not one.goes_alone else 0
+
+    for is_digest, found in groupby(_built(sources, failed), kind):
+        for members in _digests(found, its) if is_digest else ((one,) for one in found):
             batch = Batch(members)
             yield from _built([(batch.id, partial(build, batch))], failed)
+
+
+def _digests(found: Iterable[Delivery], limits: Limits) -> Iterator[tuple[Delivery, ...]]:
+    """Yield the members of each digest."""
+    members: list[Delivery] = []
+    named = 0
+    for one in found:
+        named += one.event.is_named
+        if len(members) == limits.size or named > limits.named_max:
+            yield tuple(members)
+            members, named = [], int(one.event.is_named)
+        members.append(one)
+    yield tuple(members)
 
 
 def _built(sources: Iterable[Source[T]], failed: list[str]) -> Iterator[T]:
@@ -118,22 +171,15 @@ def _built(sources: Iterable[Source[T]], failed: list[str]) -> Iterator[T]:
         yield built
 
 
-def _write_page(given: argparse.Namespace, endpoint: Endpoint, mask: Mask | None, failed: list[str]) -> None:
+def _write_page(path: Path, endpoint: Endpoint, messages: list[tuple[str, str]]) -> None:
     """Write the page of --html."""
-
-    def drawn(batch: Batch) -> tuple[str, str]:
-        body = masked_body(render(batch, endpoint).body, mask)
-        return batch.name, draw(endpoint.format, body.decode())
-
-    with _sources(given, endpoint) as sources:
-        messages = list(_requests(sources, endpoint, drawn, failed))
     try:
-        given.html.touch(0o600)
-        demand_regular(given.html)  # a pipe without a reader would wait for one
-        given.html.write_text(page(f"{endpoint.name}: {endpoint.format}", messages), encoding="utf-8")
+        path.touch(0o600)
+        demand_regular(path)  # a pipe without a reader would wait for one
+        path.write_text(page(f"{endpoint.name}: {endpoint.format}", messages), encoding="utf-8")
     except OSError as error:
-        raise SelectionError(f"--html {given.html}: {error.strerror}") from error
-    print(f"{given.html}: {amount(len(messages), 'message')}")
+        raise SelectionError(f"--html {path}: {error.strerror}") from error
+    print(f"{path}: {amount(len(messages), 'message')}")
 
 
 def shown_request(batch: Batch, endpoint: Endpoint, mask: Mask | None) -> bytes:
@@ -188,7 +234,10 @@ def _sources(given: argparse.Namespace, endpoint: Endpoint) -> Iterator[list[Sou
             yield [(one, partial(_stored, one, endpoint, outbox.listing)) for one in _ids(given, outbox.listing)]
     elif not given.event and (found := list(examples_for(endpoint))):
         usual = [one for one in reversed(found) if one.event.type == EXAMPLE]  # the least severe first
-        yield [(one.id, partial(readdressed, one, endpoint)) for one in (found if given.html else (usual or found)[:1])]
+        yield [
+            (one.id, partial(readdressed, one, endpoint))
+            for one in (found if given.html or given.digest else (usual or found)[:1])
+        ]
     else:
         made = named_example(given.event or EXAMPLE, endpoint)
         yield [(made.id, lambda: made)]

@@ -12,19 +12,22 @@ from rich.console import Console
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.delivery.status import situations, why_waiting
 from sfwebhooks.delivery.troubleshooting import cure, meaning
-from sfwebhooks.events import WebhookEvent, clean_text, timestamp
-from sfwebhooks.formats.redaction import WITHHELD, for_chat
+from sfwebhooks.events import Delivery, WebhookEvent, clean_text, timestamp
+from sfwebhooks.formats import redaction_of
 from sfwebhooks.outbox.listing import Record
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.redaction import Rules, explained
 from sfwebhooks.retry import State
 from sfwebhooks.terminal.arguments import add_config, add_json, known_settings
 from sfwebhooks.terminal.delivery_table import fields_of, fields_of_attempt
 from sfwebhooks.terminal.filters import on_outbox
 from sfwebhooks.terminal.output import as_json, plain, table
-from sfwebhooks.text import in_line, moment, text_of
+from sfwebhooks.text import amount, in_line, moment, text_of
 
 #: characters of a finding
 DATA = 200
+#: for an endpoint that the settings do not have, or that has no rules
+FOR_PEOPLE = Rules(has_default=True)
 #: which attempts do not use up a retry
 SPARED = (
     "the others were before a replay, in a batch that was split, about a message that was pending, or failed while the"
@@ -51,17 +54,25 @@ def add_show(commands: Any, words: str, state: State | None, example: str) -> No
 def _show(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     record = records.listing.find(given.id, given.only)
     attempts, delivery = records.listing.attempts(record.id), records.listing.delivery(record.id)
-    event = delivery.event if delivery else None
+    found = known_settings(given)
+    endpoint = next((one for one in found.known if one.name == record.endpoint), None) if found else None
+    rules = redaction_of(endpoint) if endpoint else FOR_PEOPLE
     if given.json:
+        event, _ = _redacted(delivery, rules)
         out.print(plain(as_json(_fields(record, attempts, event))), soft_wrap=True)
         return 0
+    # others read a terminal too, and copy from it into tickets
+    event, words = _redacted(delivery, FOR_PEOPLE if rules.are_empty else rules)
+    if words and rules.are_empty:
+        words += " only here; it is sent as it is"
     rows = table("", "")
     rows.show_header = False
     waits = ""
     if record.state is State.WAITING:
-        found = situations(records.path, known_settings(given), record.endpoint.__eq__)
-        waits = "".join(why_waiting(one, time.time()) for one in found)
-    for name, value in _lines(record, event, len(attempts), waits):
+        states = situations(records.path, found, record.endpoint.__eq__)
+        waits = "".join(why_waiting(one, time.time()) for one in states)
+    others = records.listing.others_of(record)
+    for name, value in _lines(record, event, len(attempts), (waits, words), others):
         rows.add_row(plain(name, "bold"), plain(value))
     out.print(rows)
     _print_attempts(attempts, out)
@@ -77,7 +88,16 @@ def _fields(record: Record, attempts: Sequence[Attempt], event: WebhookEvent | N
     }
 
 
-def _lines(record: Record, event: WebhookEvent | None, attempts: int, waits: str) -> Iterator[tuple[str, str]]:
+def _lines(
+    record: Record, event: WebhookEvent | None, attempts: int, said: tuple[str, str], others: int
+) -> Iterator[tuple[str, str]]:
+    """Yield the lines.
+
+    Args:
+        said: why it waits, and how its data were redacted.
+        others: number of deliveries that went in its digest with it.
+    """
+    waits, words = said
     yield "delivery", record.id
     yield "endpoint", record.endpoint
     yield "state", _state(record)
@@ -92,12 +112,14 @@ def _lines(record: Record, event: WebhookEvent | None, attempts: int, waits: str
     yield "accepted", f"{moment(record.accepted_at)}{f', for replay {record.replays}' if record.replays else ''}"
     yield "attempts", _attempts(record.attempts, attempts)
     if record.batch:
-        yield "batch", record.batch
+        yield ("digest", f"{record.batch}, with {amount(others, 'other')}") if others else ("batch", record.batch)
     yield "event", f"{record.name}{'' if record.name == record.type else f' ({record.type})'}, {record.severity.label}"
     yield "event id", record.event_id
     if event:
         yield "happened", moment(event.at)
         yield from _finding(event)
+    if words:
+        yield "redacted", words
     if record.scan_id:
         yield "scan", f"{record.scan_id}{f' of {record.target}' if record.target else ''}"
         yield "number", f"{record.sequence} of this scan and endpoint, in series {record.series}"
@@ -114,7 +136,7 @@ def _state(record: Record) -> str:
 
 
 def _finding(event: WebhookEvent) -> Iterator[tuple[str, str]]:
-    """Yield the finding, masked as in a chat: others read a terminal too, and copy from it into tickets."""
+    """Yield the finding."""
     data = _data(event)
     if data is None:
         yield "data", "the stored data is not JSON: the outbox was changed by another program or is damaged"
@@ -122,9 +144,18 @@ def _finding(event: WebhookEvent) -> Iterator[tuple[str, str]]:
     host_type, module = text_of(data, "event_type"), text_of(data, "module")
     if host_type:
         yield "finding", f"{host_type}{f' by {module}' if module else ''}"
-        words = for_chat(host_type, text_of(data, "data"))
-        if words != WITHHELD:
-            yield "", in_line(words, DATA)
+        yield "", in_line(text_of(data, "data"), DATA)
+
+
+def _redacted(delivery: Delivery | None, rules: Rules) -> tuple[WebhookEvent | None, str]:
+    """Return the event of a delivery as its endpoint gets it, and the rules that changed it in words."""
+    if delivery is None:
+        return None, ""
+    try:
+        shown, applied = explained(delivery, rules)
+    except ValueError:  # it is damaged, which is shown
+        return delivery.event, ""
+    return shown.event, ", ".join(applied)
 
 
 def _data(event: WebhookEvent) -> dict[str, Any] | None:

@@ -13,10 +13,10 @@ from rich.console import Console
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import clean_text, timestamp
 from sfwebhooks.fingerprints import canonical
-from sfwebhooks.formats.redaction import for_chat
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.sighting_list import Presence, Sighted, Sighting, SightingFilter
 from sfwebhooks.outbox.sightings import Mute
+from sfwebhooks.redaction import for_people
 from sfwebhooks.scan.sighted import data_of
 from sfwebhooks.terminal.arguments import add_config
 from sfwebhooks.terminal.delivery_table import PIPE, SHORT, WIDE, short_time
@@ -179,7 +179,7 @@ def _print_targets(targets: Sequence[Sighted], given: argparse.Namespace, out: C
 
 def _masked(kind: str, data: str) -> str:
     """Return data as `show` does: others read a terminal too."""
-    return in_line(for_chat(kind, data), DATA)
+    return in_line(for_people(kind, data), DATA)
 
 
 def fields_of_mute(mute: Mute) -> dict[str, Any]:

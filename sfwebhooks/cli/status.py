@@ -26,6 +26,7 @@ from sfwebhooks.terminal.arguments import add_config, add_json, folder, settings
 from sfwebhooks.terminal.delivery_table import fields_of_attempt
 from sfwebhooks.terminal.live_state import ATTENTION, LiveState, Look, Standing, live_state
 from sfwebhooks.terminal.output import as_json, beside, console, no_outbox, plain, table
+from sfwebhooks.terminal.watched import WatchOverview, watch_overview
 from sfwebhooks.text import age
 
 COLUMNS = ("endpoint", "state", "waiting", "oldest", "last success", "last error")
@@ -43,11 +44,12 @@ def add(commands: Any) -> None:
         description="Show the live state of each endpoint: whether it accepts messages, how many deliveries are waiting"
         " and what for, its last success and error, and which process sends. Exit code: 0 all is well; 3 an endpoint"
         " needs attention: it is failing, held or disabled, its settings have a mistake, its deliveries have been"
-        " waiting too long, or are for an endpoint that the settings do not have, or a sending process hangs; 1 the"
+        " waiting too long, or are for an endpoint that the settings do not have, or a sending process hangs; or an"
+        " expected scan was missed, a scan is overdue or found too little, or nothing looks for expected scans; 1 the"
         " settings or the outbox cannot be read.",
         epilog="example:\n  sfwebhooks status --json",
     )
-    add_json(command, "print one JSON object per endpoint")
+    add_json(command, "print one JSON object per endpoint, and one for the watch over scans")
     add_config(command)
     command.set_defaults(run=_status)
 
@@ -65,13 +67,29 @@ def _status(given: argparse.Namespace) -> int:
             out.print(plain(as_json(_fields(name, found, state, results.get(name)))), soft_wrap=True)
     else:
         _print(state, results, out)
+    with closing(Outbox(path, listing=True)) as outbox:
+        watch = watch_overview(found, None if is_new else outbox, time.time())
+    if given.json and (watch.expected or watch.unwell):
+        out.print(plain(as_json(_watched(watch))), soft_wrap=True)
+    elif not given.json:
+        for line in watch.lines(time.time()):
+            out.print(plain(line, "yellow" if watch.unwell else ""))
     there = beside(out, given.json)
     if is_new:
         there.print(plain(no_outbox(path)), soft_wrap=not out.is_terminal)
     if not found.is_complete:
         there.print(plain("The settings may have another endpoint: sfwebhooks check shows the mistake.", "red"))
     is_trouble = any(look.is_trouble for look in state.looks.values()) or not found.is_complete
-    return ATTENTION if is_trouble else 0
+    return ATTENTION if is_trouble or watch.unwell or watch.is_late(time.time()) else 0
+
+
+def _watched(watch: WatchOverview) -> dict[str, Any]:
+    """Return the watch over scans for --json."""
+    return {
+        "watch": [one.fields for one in watch.unwell],
+        "expected": [one.fields for one in watch.expected],
+        "looked_at": _time(watch.looked_at),
+    }
 
 
 def _results(path: Path, state: LiveState) -> Mapping[str, LastResults]:

@@ -28,12 +28,14 @@ from sfwebhooks.config.sections import SECTION, SEVERITY
 from sfwebhooks.config.values import WrongWordsError, alike, comment_in, nearest, quotes_in, words
 from sfwebhooks.config.values import path as file_name
 from sfwebhooks.config.warnings import value_warnings
+from sfwebhooks.digesting import Digesting, Rhythm
 from sfwebhooks.endpoints import Endpoint, Secret, takes_findings
 from sfwebhooks.events import clean_text
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.format import Format
 from sfwebhooks.masking import shown, shown_name
 from sfwebhooks.network.addresses import literal, refusal
+from sfwebhooks.redaction import rules_with
 from sfwebhooks.text_file import decoded_text, settled, state_of
 
 #: an endpoint's name; a command would take one that begins with - for an option
@@ -49,6 +51,7 @@ ONLY_WITH: dict[str, Callable[[Format], bool]] = {
     "batch_size": lambda form: form.join is not None,
     "batch_max_bytes": lambda form: form.join is not None,
     "max_body": lambda form: form.join is not None or form.is_sized,
+    "digest": lambda form: form.is_chat,
 }
 #: the alternative to retry_schedule
 COUNTED_RETRIES = {"max_retries", "retry_delay"}
@@ -274,11 +277,16 @@ def _contradictions(name: str, values: Mapping[str, Any], draft: Draft) -> Itera
     chosen = FORMATS[values.get("format", "generic")]
     if values.get("batch_size", 1) > 1 and not ONLY_WITH["batch_size"](chosen):
         yield f"batch_size requires one of the formats {', '.join(formats_for('batch_size'))}"
+    if "digest" in values and not chosen.is_chat:
+        yield f"digest requires one of the formats {', '.join(formats_for('digest'))}; the others have batch_size"
     for key in ("max_body", "batch_max_bytes"):
         if key in values and not ONLY_WITH[key](chosen):
             yield f"{key} requires one of the formats {', '.join(formats_for(key))}; the others have their own limits"
     yield from _own_keys(values, draft.broken[name])
     yield from _authentication(values)
+    rules = rules_with(values.get("redact", ()), values.get("redact_key"), is_chat=False)
+    if rules.hashes and not rules.key:
+        yield "redact has a rule with hash, which requires redact_key: sfwebhooks keygen generates one"
     fallback = values.get("fallback")
     if fallback and (fallback == name or fallback not in draft.endpoints):
         others = [other for other in draft.endpoints if other != name]
@@ -363,7 +371,9 @@ def _made(name: str, values: dict[str, Any], mistake: str) -> Endpoint:
         "mistake": mistake,
     }
     chosen = FORMATS[values.get("format", "generic")]
-    fields |= {"interval": chosen.interval, **({"concurrency": 1} if chosen.is_chat else {})}
+    fields["interval"] = chosen.interval
+    if chosen.is_chat:
+        fields |= {"concurrency": 1, "digest": Digesting(Rhythm.AUTO)}
     fields["retry_schedule"] = _schedule(values.pop("retry_delay", None), values.pop("max_retries", None))
     for key, value in values.items():
         option = option_for(key)

@@ -19,10 +19,12 @@ from typing import Any
 
 from sfwebhooks.config.options import GENERAL_OPTIONS, OPEN_OPTIONS, all_options, option_for
 from sfwebhooks.config.sections import (
+    EXPECT,
     NAMELESS,
     SECTION,
     SEVERITY,
     is_default,
+    is_nearly_expect,
     is_nearly_ours,
     is_nearly_severity,
     is_ours,
@@ -151,6 +153,8 @@ class Draft:
     doubtful: dict[str, str] = field(default_factory=dict)
     #: section -> its place in the file, which is shown if its name may not be
     where: dict[str, str] = field(default_factory=dict)
+    #: the lines of [webhooks-expect], each with its number in the file
+    expected: list[tuple[int, str]] = field(default_factory=list)
     #: the entries of [webhooks-severity], and a mistake there
     severities: list[Entry] = field(default_factory=list)
     misrated: str = ""
@@ -249,7 +253,11 @@ def read_text(text: str, path: Path, draft: Draft) -> None:
         if is_ours(block.section):
             _read_ours(block, draft)
     for block in blocks:
-        if block.section == SEVERITY:
+        if block.section == EXPECT:
+            draft.expected += enumerate(block.lines, block.line + 1)
+        elif is_nearly_expect(block.section):
+            draft.note(block.entry(), f'the section in line {block.line} is not known. Did you mean "[{EXPECT}]"?')
+        elif block.section == SEVERITY:
             _read_severities(block, draft)
         elif is_nearly_severity(block.section):
             draft.misrated = f'the section in line {block.line} is not known. Did you mean "[{SEVERITY}]"?'
@@ -420,6 +428,9 @@ def read_mapping(mapping: object, draft: Draft) -> None:
         mapping = mapping[SECTION]
     if not isinstance(mapping, Mapping):
         raise ConfigError("is not a mapping of endpoint names to their keys")
+    if EXPECT in mapping:
+        _read_expected(mapping[EXPECT], draft)
+        mapping = {key: value for key, value in mapping.items() if key != EXPECT}
     if SEVERITY in mapping:
         _read_rated(mapping[SEVERITY], draft)
         mapping = {key: value for key, value in mapping.items() if key != SEVERITY}
@@ -436,6 +447,18 @@ def read_mapping(mapping: object, draft: Draft) -> None:
                 draft.wrong(Entry(section, name, ""), "expected a text, a number, true, false, or a list of these")
             else:
                 draft.add(Entry(section, name, text))
+
+
+def _read_expected(value: object, draft: Draft) -> None:
+    """Read the expected scans of a mapping as the lines that they would be in an INI file."""
+    pairs = value.items() if isinstance(value, Mapping) else [("", None)]
+    for name, inner in pairs:
+        text = _text(inner)
+        if text is None:
+            draft.note(Entry(EXPECT, str(name), ""), "expected a text, or a list of texts")
+        else:
+            first, *more = text.split("\n")
+            draft.expected += [(0, f"{name} = {first}"), *((0, f"  {line}") for line in more)]
 
 
 def _read_rated(value: object, draft: Draft) -> None:

@@ -17,6 +17,7 @@ from sfwebhooks.config.values import (
     base_url,
     boolean,
     byte_size,
+    digest,
     durability,
     event_words,
     expressions,
@@ -28,6 +29,7 @@ from sfwebhooks.config.values import (
     password,
     path,
     rate,
+    redact_rules,
     schedule,
     seconds,
     seconds_or_never,
@@ -172,11 +174,22 @@ ENDPOINT_OPTIONS = {
             "maximum size of a request with several messages (100kB)",
         ),
         Option("batch_wait", at_most("1h"), "how long the first message of a batch waits for others (2s)"),
+        Option(
+            "digest",
+            digest,
+            "chats: when findings go in one message: auto, off, scan (at its end), 30s, daily 08:00 (auto)",
+        ),
         Option("only_new", boolean, "true: only findings and correlations that no earlier scan of the target found"),
         Option(
             "baseline", one_of(BASELINES), "with only_new: silent: nothing of a target's first scan; send: all (silent)"
         ),
         Option("fallback", any_text, "endpoint that is alerted when this one cannot be reached, whatever its events"),
+        Option(
+            "redact",
+            redact_rules,
+            "what is masked, hashed or dropped in messages: default, off, or rules (chats default; others off)",
+        ),
+        Option("redact_key", password, "key of the hashes that redact makes", secret=True),
         Option("ui_url", base_url, "address of SpiderFoot's web UI; messages then link to the scan"),
     )
 }

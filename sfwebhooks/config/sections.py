@@ -12,6 +12,10 @@ from sfwebhooks.config.options import option_for
 SECTION = "webhooks"
 #: an endpoint's section without its name
 NAMELESS = f"{SECTION}."
+#: the section with the scans that are expected
+EXPECT = f"{SECTION}-expect"
+#: misspellings of that
+NEARLY_EXPECT = re.compile(r"(?i)\W*web[-_ ]?hooks?[\W_]*expect(?:ed|s|ations?|ing)?\W*")
 #: the section with the severities of findings, and misspellings of it
 SEVERITY = f"{SECTION}-severity"
 NEARLY_SEVERITY = re.compile(r"(?i)\W*web[-_ ]?hooks?[\W_]*severit(?:y|ies)\W*")
@@ -22,6 +26,11 @@ NEARLY = re.compile(r"(?i)\W*web[-_ ]?hooks?(?![a-z0-9])[\W_]*")
 def is_ours(section: str) -> bool:
     """Return whether a section's name is one of ours."""
     return section == SECTION or (section.startswith(NAMELESS) and section != NAMELESS)
+
+
+def is_nearly_expect(section: str) -> bool:
+    """Return whether a section looks like the one with the expected scans, and is neither it nor an endpoint's."""
+    return NEARLY_EXPECT.fullmatch(section) is not None and not (section == EXPECT or is_ours(section))
 
 
 def is_nearly_severity(section: str) -> bool:

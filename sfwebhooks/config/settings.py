@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from sfwebhooks.config.endpoint import AUTH_KEYS, INHERITED, endpoint_of, take_strays, value
+from sfwebhooks.config.expected import expected_scans, unread
 from sfwebhooks.config.file import Draft, Entry, Mistake, read_mapping, read_settings, read_text
 from sfwebhooks.config.filters import filter_warnings
 from sfwebhooks.config.options import GENERAL_OPTIONS, option_for
@@ -29,6 +30,7 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.enrichment.enrichment import Enrichment
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import printable
+from sfwebhooks.expectations import Expectation
 from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox.file import Storage
 from sfwebhooks.severity import DEFAULT_SEVERITIES, Severities
@@ -60,6 +62,8 @@ class Settings:
     #: lists of CVEs that are known to be exploited, and of how likely CVEs are to be
     kev_file: Path | None = None
     epss_file: Path | None = None
+    #: scans that are expected, of [webhooks-expect]
+    expected: tuple[Expectation, ...] = ()
     #: of findings, with those of [webhooks-severity]
     severities: Severities = DEFAULT_SEVERITIES
     #: names of endpoints that are not used: they are off, or their events are not known
@@ -200,6 +204,7 @@ def load_mapping(mapping: Mapping[str, Any], name: str = "settings", folder: Pat
 def _settle(draft: Draft, file: Path | None) -> Settings:
     general, inherited = _general(draft)
     take_strays(draft)
+    expected = expected_scans(draft)
     severities = severities_of(draft)
     made = [endpoint_of(name, keys, inherited, draft) for name, keys in draft.endpoints.items()]
     endpoints = tuple(endpoint for endpoint in made if endpoint and endpoint.enabled)
@@ -212,13 +217,16 @@ def _settle(draft: Draft, file: Path | None) -> Settings:
         endpoints=endpoints,
         off=tuple(endpoint for endpoint in made if endpoint and not endpoint.enabled),
         storage=storage,
+        expected=expected,
         severities=severities,
         unused=frozenset(draft.endpoints) - {endpoint.name for endpoint in endpoints},
         file=file,
         files=draft.files,
         mistakes=tuple(draft.mistakes),
         is_complete=not draft.incomplete,
-        warnings=tuple(dict.fromkeys(_warnings(draft, file, endpoints, values, severities))),
+        warnings=tuple(
+            dict.fromkeys([*_warnings(draft, file, endpoints, values, severities), *unread(expected, endpoints)])
+        ),
         **values,
     )
 

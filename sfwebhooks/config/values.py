@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Callable
 from urllib.parse import SplitResult, urlsplit
 
+from sfwebhooks.digesting import Digesting, Rhythm
 from sfwebhooks.endpoints import EVENT_NAMES, Secret, matches, takes_anything
 from sfwebhooks.expressions import ACCEPTED, expression_problem
 from sfwebhooks.masking import shown
+from sfwebhooks.redaction import OFF, Rule, rules_in
 from sfwebhooks.screening import network_of
-from sfwebhooks.severity import Severity
+from sfwebhooks.sensitive import matches_type
+from sfwebhooks.severity import SEVERITY_OF_TYPE, Severity
 from sfwebhooks.signing_keys import problem
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -27,6 +30,10 @@ BYTES = {"": 1, "b": 1, "kb": 1000, "mb": 1_000_000}
 #: most characters of an event pattern: matching a longer one can be slow
 PATTERN_MAX = 100
 EVENTS_ACCEPTED = "expected event names, * patterns, all, !name"
+REDACT_ACCEPTED = (
+    "expected default, off, or rules such as EMAILADDR*: mask, PGP_KEY: drop, HUMAN_NAME: hash, IBAN_NUMBER: show or"
+    " /regular expression/: mask"
+)
 #: similarity from which a word counts as a typo of another one: two of four letters swapped
 TYPO = 0.75
 #: most characters of a possible name
@@ -147,6 +154,19 @@ def rate(text: str) -> float:
     return UNITS[match[2]] / float(match[1])
 
 
+def digest(text: str) -> Digesting:
+    """Read when findings are sent together: auto, off, scan, a duration, or daily and a local time."""
+    words, daily = text.split(), re.fullmatch(r"daily\s+([01]?\d|2[0-3]):([0-5]\d)", text.strip())
+    if daily:
+        return Digesting(Rhythm.DAILY, minute=int(daily[1]) * 60 + int(daily[2]))
+    if len(words) == 1 and words[0] in (Rhythm.AUTO.value, Rhythm.OFF.value, Rhythm.SCAN.value):
+        return Digesting(Rhythm(words[0]))
+    try:
+        return Digesting(Rhythm.INTERVAL, seconds(text))
+    except ValueError:
+        raise ValueError("expected auto, off, scan, a duration such as 30s or 5m, or daily 08:00") from None
+
+
 def schedule(text: str) -> tuple[float, ...]:
     """Read the waits before each retry, such as 5s, 1m, 5m, in seconds."""
     waits = tuple(_wait(word) for word in words(text))
@@ -226,6 +246,30 @@ def _matches_some(word: str) -> bool:
 def _wanted(word: str) -> str:
     """Return the name or pattern of a subscription, also of one that excludes it."""
     return word[1:] if word.startswith("!") else word
+
+
+def redact_rules(text: str) -> tuple[str, ...]:
+    """Read what is redacted: default, off, or rules, one per line or separated by commas."""
+    try:
+        found = [*rules_in(text)]
+    except ValueError as error:
+        raise ValueError(f'"{shown(str(error))}" is not a rule: {REDACT_ACCEPTED}') from None
+    if not found or (OFF in found and len(found) > 1):
+        raise ValueError(REDACT_ACCEPTED)
+    for rule in found:
+        if isinstance(rule, Rule) and (wrong := _rule_problem(rule)):
+            raise ValueError(f'"{shown(rule.words)}": {wrong}')
+    return tuple(rule if isinstance(rule, str) else rule.words for rule in found)
+
+
+def _rule_problem(rule: Rule) -> str:
+    """Return what is wrong with a rule: its expression, or a type that is probably meant to be another one."""
+    if rule.expression:
+        return expression_problem(rule.expression)
+    if any(matches_type(rule.types, name) for name in SEVERITY_OF_TYPE):
+        return ""
+    near = nearest(rule.types.strip("*"), SEVERITY_OF_TYPE)  # a module of the operator's own can have other types
+    return f"SpiderFoot has no such event type.{near}" if near else ""
 
 
 def finding_types(text: str) -> tuple[str, ...]:

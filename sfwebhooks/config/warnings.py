@@ -16,8 +16,10 @@ from urllib.parse import urlsplit
 from sfwebhooks.config.options import Option
 from sfwebhooks.config.samples import EXPANDED_LATER, SECRET_LEAST
 from sfwebhooks.config.values import comment_in, pasted_in, quotes_in
+from sfwebhooks.digesting import Rhythm
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.formats import FORMATS, HOSTS
+from sfwebhooks.redaction import rules_of
 from sfwebhooks.signing_keys import is_asymmetric
 
 
@@ -32,7 +34,7 @@ def value_warnings(option: Option, key: str, text: str) -> Iterator[str]:
         yield f"{quotes_in(text.splitlines())}; they are now part of it"
     if key in ("url", "default_url", "proxy", "ui_url") and pasted_in(text):
         yield pasted_in(text)
-    if key == "secret" and any(0 < len(line.strip()) < SECRET_LEAST for line in text.splitlines()):
+    if key in ("secret", "redact_key") and any(0 < len(line.strip()) < SECRET_LEAST for line in text.splitlines()):
         yield f"it has fewer than {SECRET_LEAST} characters and can be guessed; sfwebhooks keygen generates one"
     if not option.secret and EXPANDED_LATER.search(text):
         yield "this looks like a placeholder that was never filled in"
@@ -48,12 +50,16 @@ def endpoint_warnings(endpoint: Endpoint) -> Iterator[str]:
     credentials = (endpoint.secrets, endpoint.api_key, endpoint.password, endpoint.token_url)
     if not any(credentials) and not FORMATS[endpoint.format].is_chat:
         yield f"{name} has no secret: its receiver cannot verify who sent a message"
+    if FORMATS[endpoint.format].is_chat and not rules_of(endpoint, is_chat=True).has_default:
+        yield f"{name} redacts without the default rules: leaked passwords and card numbers go into the chat"
     naming = FORMATS[endpoint.format].naming
     if naming.dotted and endpoint.secrets and all(is_asymmetric(secret.reveal()) for secret in endpoint.secrets):
         yield f"{name} has whsk_ secrets only: its messages have no {naming.signature}"
     if endpoint.place.startswith("http://") and not _is_this_machine(host):
         what = " and its credentials" if any(credentials[1:]) else ""
         yield f"{name} has an http:// url: anyone on the network path can read its messages{what}"
+    if endpoint.digest.rhythm is Rhythm.DAILY:
+        yield f"{name} has digest = daily: sfwebhooks run sends it, or sfwebhooks drain by cron after that time"
     fitting = fitting_formats(host, urlsplit(endpoint.url.reveal()).path)
     if fitting and endpoint.format not in fitting:
         yield f"{name} sends to {host}, which accepts only format = {' or '.join(fitting)}"

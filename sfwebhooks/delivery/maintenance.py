@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.alerts import age_warning, alert_receivers, certificate_alert, outbox_warning, report_of_deaths
+from sfwebhooks.digesting import Rhythm
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.outbox.admission import fullness_mark
@@ -111,7 +112,8 @@ class Maintenance:
         limit = endpoint.max_age * AGE_SHARE
         oldest_at = self._outbox.listing.oldest(endpoint.name)
         paused_until = self._outbox.endpoints.orders(endpoint.name).paused_until
-        if oldest_at is None or now - max(oldest_at, paused_until) < limit:
+        is_new = oldest_at is not None and oldest_at > endpoint.digest.due_until(now - limit)  # it is for a digest
+        if oldest_at is None or is_new or now - max(oldest_at, paused_until) < limit:
             self._late.discard(endpoint.name)
         elif endpoint.name not in self._late:
             event = age_warning(endpoint, oldest_at, limit, self._scan, now)
@@ -143,7 +145,9 @@ def expire(outbox: Store, settings: Settings, dark: Collection[str], now: float,
     for name in outbox.retention.waiting_endpoints():
         known = endpoints.get(name)
         if known and name in dark:
-            number = outbox.retention.expire(name, DeadReason.EXPIRED, known.max_age, now)
+            by_scan = known.digest.rhythm is Rhythm.SCAN
+            age = known.max_age if by_scan else now - known.digest.due_until(now - known.max_age)
+            number = outbox.retention.expire(name, DeadReason.EXPIRED, age, now, over=by_scan)
         elif removed and endpoints and settings.is_complete and not (known or name in settings.unused):
             number = outbox.retention.expire(name, DeadReason.REMOVED, longest, now)
         else:

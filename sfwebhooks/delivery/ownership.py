@@ -18,6 +18,7 @@ from pathlib import Path
 from sfwebhooks.delivery.pace import Pace
 from sfwebhooks.errors import TemplateFailedError, is_shortage
 from sfwebhooks.events import Batch
+from sfwebhooks.formats import FORMATS
 from sfwebhooks.health import Health
 from sfwebhooks.outbox.locks import Lock, endpoint_lock, url_lock
 from sfwebhooks.outbox.store import Store
@@ -47,18 +48,20 @@ class Note:
     at: float = 0.0
     #: id of the message that it is rendering; empty: none
     rendering: str = ""
+    #: epoch seconds at which its channel takes several messages at once again
+    rested_at: float = 0.0
 
     @classmethod
     def read(cls, text: str) -> Note:
         """Parse a note; an unreadable text gives an empty one."""
-        parts = [*text.split(" "), "", "", "", ""]
+        parts = [*text.split(" "), "", "", "", "", ""]
         with suppress(ValueError):
-            return cls(float(parts[0]), int(parts[1]), float(parts[2]), parts[3])
+            return cls(float(parts[0]), int(parts[1]), float(parts[2]), parts[3], float(parts[4] or 0))
         return cls()
 
     def __str__(self) -> str:
         """Return the text that `read` takes."""
-        return f"{self.open_at:.3f} {self.pid} {self.at:.0f} {self.rendering}"
+        return f"{self.open_at:.3f} {self.pid} {self.at:.0f} {self.rendering} {self.rested_at:.3f}"
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,10 @@ class Ownership:
         steady: Clock,
         deaths: deque[tuple[str, str]],
     ) -> None:
-        self.pace = Pace(max(state.endpoint.interval for state in states))
+        self.pace = Pace(
+            max(state.endpoint.interval for state in states),
+            brake=max(FORMATS[one.endpoint.format].brake if one.endpoint.digest.is_on else 0.0 for one in states),
+        )
         self._states = states
         #: held by the one process that sends to the URL
         self.lock = url_lock(outbox.path, states[0].endpoint.url_id)
@@ -241,12 +247,13 @@ class Ownership:
 
     def _note(self, lock: Lock, rendering: str = "", pid: int | None = None) -> None:
         """Write the pace and the message being rendered for the next owner."""
-        lock.note(f"{self.pace.open_at:.3f} {os.getpid() if pid is None else pid} {self._clock():.0f} {rendering}")
+        its, pid, now = self.pace, os.getpid() if pid is None else pid, self._clock()
+        lock.note(f"{its.open_at:.3f} {pid} {now:.0f} {rendering} {its.rested_at:.3f}")
 
     def _take_over(self) -> None:
         """Load what the last owner of the URL left: the pace, and the message that crashed it."""
         note = Note.read(self.lock.noted())
-        self.pace = replace(self.pace, open_at=note.open_at)
+        self.pace = replace(self.pace, open_at=note.open_at, rested_at=note.rested_at)
         if note.rendering and note.rendering != self._rendering:  # else the note is ours: our lock file was removed
             text = "webhooks: process %d crashed while building message %s; retrying"
             log.warning(text, note.pid, note.rendering)

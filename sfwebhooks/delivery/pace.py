@@ -6,18 +6,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 
 from sfwebhooks.health import SET_SECONDS
+
+#: messages that go one by one when a moment brings several; all of them again after 15 to 20 seconds without any
+BURST = 5
 
 
 @dataclass(frozen=True)
 class Pace:
-    """The rate of attempts at a URL: evenly spaced, so that no period has more than its share."""
+    """The rate of attempts at a URL: evenly spaced, so that no period has more than its share.
+
+    A channel with digests takes BURST messages at once, and then one for each `brake`: what more is found in that time
+    goes together. No minute has more than BURST + 60 / `brake` messages.
+    """
 
     #: seconds between the starts of two attempts; 0: as fast as possible
     interval: float = 0.0
     #: epoch seconds before which nothing is sent
     open_at: float = 0.0
+    #: seconds between two messages of a channel that has had BURST of them; 0: it has no digests
+    brake: float = 0.0
+    #: epoch seconds at which the channel takes BURST messages again
+    rested_at: float = 0.0
 
     def wait(self, now: float) -> float:
         """Return the seconds until the next attempt may start; more than the interval comes from a clock set back."""
@@ -26,4 +38,18 @@ class Pace:
 
     def after(self, now: float) -> Pace:
         """Return the pace after an attempt that starts at `now` (epoch seconds)."""
-        return replace(self, open_at=now + self.interval) if self.interval else self
+        if not (self.interval or self.brake):
+            return self
+        rested_at = min(max(self.rested_at, now), now + BURST * self.brake) + self.brake
+        return replace(self, open_at=now + self.interval, rested_at=rested_at if self.brake else 0.0)
+
+    def spare(self, now: float) -> float:
+        """Return the number of messages that the channel takes at once."""
+        if not self.brake:
+            return inf
+        ahead = self.rested_at - now  # more than this comes from a clock set back
+        return BURST - ahead / self.brake if 0.0 < ahead <= (BURST + 1) * self.brake + SET_SECONDS else float(BURST)
+
+    def exhausted(self, now: float) -> Pace:
+        """Return the pace after the channel has answered that it has too many messages."""
+        return replace(self, rested_at=now + BURST * self.brake)

@@ -141,6 +141,9 @@ class SendQueue:
         finally:
             with self._lock:
                 state.in_flight -= 1
+        if result.attempt.status == 429:
+            with self._lock:
+                self._ownership.pace = self._ownership.pace.exhausted(self._clock())
         log_attempt(state, result, change)
         self.is_short = result.attempt.reason == Failure.SHORTAGE.value
         self._unsettled.append((state, result))
@@ -171,7 +174,7 @@ class SendQueue:
                 with self._lock:
                     state.in_flight += 1
                     self._busy.update(delivery.id for delivery in batch.deliveries)
-                    self._ownership.pace = pace.after(now) if pace.interval else pace
+                    self._ownership.pace = pace.after(now) if pace.interval or pace.brake else pace
                     self.states.remove(state)  # the other endpoints of this URL come first next time
                     self.states.append(state)
                 if self._workers.began:
@@ -184,7 +187,10 @@ class SendQueue:
         health, limits = state.health, state.hurried_limits if self._hurried else state.limits
         if not health.healthy:
             self._forget(state)
-            return self._outbox.queue.pick(limits, self._busy, Pick(health.setbacks % len(Pick)), fresh=False)
+            probe = self._outbox.queue.pick(limits, self._busy, Pick(health.setbacks % len(Pick)), fresh=False)
+            return probe or (
+                self._outbox.queue.claim_batch(limits, self._busy, now) if limits.digesting.waits else None
+            )
         while state.pieces:  # of a batch the last is the smallest: it finds the refused message soonest
             waits = self._outbox.queue.is_waiting(state.pieces[-1])
             piece = state.pieces.pop()
@@ -198,7 +204,7 @@ class SendQueue:
             if batch:
                 return batch
         if limits.size > 1 or limits.late:
-            return self._outbox.queue.claim_batch(limits, self._busy, now)
+            return self._outbox.queue.claim_batch(limits, self._busy, now, self._ownership.pace.spare(now))
         age = abs(now - state.claimed_at)
         is_gone = state.ahead and age > CERTAIN_SECONDS and not self._outbox.queue.is_waiting(state.ahead[0])
         if not state.ahead or is_gone or age > AHEAD_SECONDS:
@@ -256,7 +262,8 @@ class SendQueue:
     def _next_at(self, state: SendingState, healthy_only: bool) -> float:
         health = self._ownership.health(state)
         name = state.endpoint.name
-        due, paused_until = self._outbox.queue.next_due(name), self._outbox.endpoints.orders(name).paused_until
+        due = self._outbox.queue.next_due(state.limits, self._clock())
+        paused_until = self._outbox.endpoints.orders(name).paused_until
         unable = not health.healthy or paused_until > self._clock()
         if due is None or health.condition is Condition.DISABLED or (healthy_only and unable):
             return NEVER
@@ -335,7 +342,7 @@ class SendQueue:
         Raises:
             OutboxError: the outbox cannot be used.
         """
-        if all(self._outbox.queue.next_due(state.endpoint.name) is None for state in self.states):
+        if all(self._outbox.queue.next_due(state.limits, self._clock()) is None for state in self.states):
             return False
         for state in self.states:  # another process may have sent them meanwhile
             self._forget(state)

@@ -15,6 +15,7 @@ from sfwebhooks.config.settings import Settings, disabled
 from sfwebhooks.delivery.ownership import Owner, owner_of
 from sfwebhooks.delivery.process import service_lock, service_pid
 from sfwebhooks.errors import OutboxError
+from sfwebhooks.formats.digest import DIGEST_MAX
 from sfwebhooks.health import Condition, Health
 from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.outbox.listing import Backlog
@@ -23,6 +24,7 @@ from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.outbox.store import Store
 from sfwebhooks.reasons import WITHHELD_WORDS, WaitingReason
 from sfwebhooks.retry import State
+from sfwebhooks.sending import limits_of
 from sfwebhooks.text import duration, moment
 
 #: no process sends to an endpoint
@@ -55,6 +57,8 @@ class Situation:
     batch_size: int = 1
     #: the process that sends to it
     owner: Owner | None = None
+    #: epoch seconds at which the digest is due that its deliveries wait for, inf: at the end of their scan; None: none
+    digest_at: float | None = None
 
     @property
     def paced_seconds(self) -> float:
@@ -86,8 +90,9 @@ def situation(outbox: Store, name: str, found: Settings | None, now: float) -> S
         switch_of(found, name),
         endpoint.mistake if endpoint else "",
         endpoint.interval if endpoint else 0.0,
-        endpoint.batch_size if endpoint else 1,
+        DIGEST_MAX if endpoint and endpoint.digest.is_on else endpoint.batch_size if endpoint else 1,
         owner if owner and owner.pid != os.getpid() else None,
+        outbox.queue.digest_at(limits_of(endpoint), now) if endpoint else None,
     )
 
 
@@ -132,6 +137,14 @@ def condition_text(health: Health) -> str:
     return f"{health.condition.value}, {health.reason}, unhealthy since {moment(health.since)}"
 
 
+def digest_text(found: Situation) -> str:
+    """Return the text for deliveries that wait for their digest; empty if they do not."""
+    if found.digest_at is None:
+        return ""
+    when = "the end of the scan" if math.isinf(found.digest_at) else f"its digest at {moment(found.digest_at)}"
+    return f"waits for {when}"
+
+
 def hanging(owner: Owner) -> str:
     """Return the text for a sending process without signs of life."""
     return f"process {owner.pid} owns the lock of this URL and has been inactive since {moment(owner.at)}"
@@ -151,6 +164,8 @@ def waiting_reason(found: Situation, now: float) -> WaitingReason:
         return WaitingReason.HANGING
     if not found.health.healthy:
         return WaitingReason(found.health.condition.value)
+    if found.digest_at is not None:
+        return WaitingReason.DIGEST
     return WaitingReason.SENDING if found.owner else WaitingReason.NO_SENDER
 
 
@@ -166,6 +181,7 @@ def obstacle(found: Situation, now: float) -> str:
         WaitingReason.GONE: "it answered 410 Gone",
         WaitingReason.HELD: condition_text(found.health),
         WaitingReason.FAILING: condition_text(found.health),
+        WaitingReason.DIGEST: digest_text(found),
     }.get(reason, "")
 
 

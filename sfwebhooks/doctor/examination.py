@@ -14,6 +14,7 @@ from traceback import extract_tb
 from typing import TypeVar
 
 from sfwebhooks.doctor.configuration import certificates, configuration, cve_lists, switch
+from sfwebhooks.doctor.expected import expected_scans_report
 from sfwebhooks.doctor.host import hosts, modules, versions
 from sfwebhooks.doctor.installation import Installation, Level, Report
 from sfwebhooks.doctor.sending import addresses, clock, endpoints, last_scan, limits, sender
@@ -40,6 +41,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("CVE lists", cve_lists),
     ("sender", sender),
     ("last scan", last_scan),
+    ("expected scans", expected_scans_report),
     ("clock", clock),
     ("limits", limits),
 )

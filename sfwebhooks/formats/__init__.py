@@ -15,6 +15,7 @@ from sfwebhooks.events import Batch
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.format import Format
 from sfwebhooks.formats.size_limit import cut_finding
+from sfwebhooks.redaction import Rules, redacted, rules_of
 
 #: the values of `format`, each with the hosts that accept no other one; * matches any text, and a pattern with a slash
 #: is for host and path
@@ -85,15 +86,23 @@ class Registry(MutableMapping[str, Format]):
 FORMATS = Registry(HOSTS)
 
 
+def redaction_of(endpoint: Endpoint) -> Rules:
+    """Return what is redacted for an endpoint: by default what its format's readers need not see."""
+    return rules_of(endpoint, FORMATS[endpoint.format].is_chat)
+
+
 def render(batch: Batch, endpoint: Endpoint) -> Content:
-    """Return the message for a request; one delivery is a batch too where the endpoint accepts batches."""
-    if endpoint.max_data:
-        batch = Batch(tuple(replace(one, event=cut_finding(one.event, endpoint.max_data)) for one in batch.deliveries))
+    """Return the message for a request, which has only what the endpoint may get (`redaction`); one delivery is a batch
+    too where the endpoint accepts batches."""
     one, handle = FORMATS[endpoint.format], batch.deliveries[0].handle
+    if endpoint.redact or one.is_chat:
+        batch = redacted(batch, redaction_of(endpoint))
+    if endpoint.max_data:  # only now: a part of a secret may not look like one
+        batch = Batch(tuple(replace(one, event=cut_finding(one.event, endpoint.max_data)) for one in batch.deliveries))
     if handle and one.follow and handle.address == endpoint.address_id:
         return one.follow(batch, endpoint, handle.value)
     if one.digest and len(batch.deliveries) > 1:
-        return one.digest(batch.deliveries, endpoint)
+        return one.digest(batch, endpoint)
     if endpoint.batch_size == 1 or one.join is None:
         return one.render(batch.deliveries[0], endpoint)
     return one.join([one.render(delivery, endpoint) for delivery in batch.deliveries])

@@ -12,7 +12,8 @@ from sfwebhooks.events import Batch
 from sfwebhooks.formats.chat import Notice
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
-from sfwebhooks.formats.cutting import within
+from sfwebhooks.formats.cutting import utf8_length, within
+from sfwebhooks.formats.digest import Capacity
 from sfwebhooks.formats.format import Key
 from sfwebhooks.formats.plain import defused, in_lines
 from sfwebhooks.jsontext import written
@@ -56,4 +57,4 @@ def read(reply: Reply, batch: Batch) -> Verdict | None:
     return None
 
 
-FORMAT = chat_format(apprise, read=read, keys=(TAG,))
+FORMAT = chat_format(apprise, Capacity(6000, lambda text: utf8_length(defused(text))), read=read, keys=(TAG,))

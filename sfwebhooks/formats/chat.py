@@ -1,6 +1,6 @@
 """A Notice: an event as a person reads it in any chat. Not a format: the chat formats start here.
 
-delivery -> notice (wording, order, selection; secrets masked) -> a chat format (escaping, limits, JSON)
+delivery, redacted -> notice (wording, order, selection) -> a chat format (escaping, limits, JSON)
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable
 
+from sfwebhooks.catalogue import WATCH_TYPES
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery
+from sfwebhooks.formats.content import watched_scan
 from sfwebhooks.formats.exploitation import exploitation_of
-from sfwebhooks.formats.redaction import WITHHELD, about_for_chat, for_chat
+from sfwebhooks.sensitive import WITHHELD
 from sfwebhooks.severity import Severity, severity_of
 from sfwebhooks.text import amount, counted, duration, in_line, moment, numbers, people, readable, simple, text_of
 
@@ -32,7 +34,11 @@ MESSAGE_KEYS = ("title", "message", "summary", "error", "description", "reason")
 SILENT = ("scan_id", "target", "target_type", "severity", "rule_risk", "hash", "sources", "event_type", "data",
           "modules")  # fmt: skip
 #: and of one type of event
-SILENT_OF = {"scan_progress": ("number", "status"), "module_error": ("exception",)}
+SILENT_OF = {
+    "scan_progress": ("number", "status"),
+    "module_error": ("exception",),
+    **dict.fromkeys(WATCH_TYPES, ("resolved", "since", "lineage", "scan_name", "compared_scans", "started", "link")),
+}
 #: keys that the body sums up in one line
 COUNTS = ("events_found", "high_risk_events", "medium_risk_events", "low_risk_events", "info_events",
           "events_by_severity", "events_by_type")  # fmt: skip
@@ -46,6 +52,8 @@ TRAIL_MAX = 3
 ITEM_MAX = 80
 LIST_MAX = 5
 TOP_MAX = 3
+#: characters of a text that are shown: more than a chat accepts
+TEXT_MAX = 4096
 #: data with more characters than this is shown with its length
 LONG = 1000
 #: the label of the trail
@@ -134,7 +142,7 @@ def notice(delivery: Delivery, endpoint: Endpoint) -> Notice:
     found = "event_type" in data and "data" in data and "finding_id" not in data  # the last is another tool's
     known = LIFECYCLE.get(event.type, other) if event.scan else other
     headline, body, facts, colour = (finding if found else known)(message)
-    link = endpoint.link(event.scan)
+    link = endpoint.link(event.scan or (watched_scan(event) if event.type in WATCH_TYPES else None))
     return Notice(
         headline=headline,
         body=body.strip(),
@@ -191,7 +199,7 @@ def finding(message: ChatMessage) -> Words:
         ("Data source", "" if text_of(data, "data_source") == UNKNOWN else text_of(data, "data_source")),
         ("Length", data_length(data)),
     ]
-    return headline, for_chat(host_type, text_of(data, "data")).strip() or "(empty)", facts, COLOURS[severity]
+    return headline, text_of(data, "data").strip() or "(empty)", facts, COLOURS[severity]
 
 
 def data_length(data: Mapping[str, Any]) -> str:
@@ -288,28 +296,43 @@ def other(message: ChatMessage) -> Words:
     data, severity = message.data, message.delivery.event.severity
     headline = people(message.delivery.name) + (f" ({severity.label})" if severity else "")
     found, kind = totals(data), message.delivery.event.type
+    is_over = kind in WATCH_TYPES and data.get("resolved") is True
+    headline += ": resolved" if is_over else ""
     body: list[str] = []
-    for text in (*(about_for_chat(described(data, key), data.get("evidence")) for key in MESSAGE_KEYS), found):
+    for text in (*(described(data, key) for key in MESSAGE_KEYS), found):
         is_repeated = len(text) <= ITEM_MAX and any(text in line for line in body)
         body += [] if is_repeated else [text]
     known = {*MESSAGE_KEYS, *SILENT, *SILENT_OF.get(kind, ()), *(COUNTS if found else ())}
     known |= {"rule_name"} if text_of(data, "rule_name") in body else set()
     facts = [("Target", message.target), *((people(key), fact(key, data[key])) for key in data if key not in known)]
-    return headline, "\n".join(body), facts, COLOURS[severity]
+    return headline, "\n".join(body), facts, GOOD if is_over else COLOURS[severity]
 
 
 def described(data: Mapping[str, Any], key: str) -> str:
     """Return one of the texts that describe an event; the name of an exception is in front of its text."""
-    exception = text_of(data, "exception") if key == "error" else ""
-    return f"{exception}: {text_of(data, key)}" if exception else text_of(data, key)
+    exception, text = text_of(data, "exception") if key == "error" else "", text_of(data, key)
+    text = text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}…"
+    return f"{exception}: {text}" if exception else text
 
 
 def fact(key: str, value: Any) -> str:
     """Return a short form of a value; an empty text if it is not simple."""
+    if key == "last_scan":
+        return earlier_scan(value)
     seconds = duration(value) if key.endswith(("duration", "elapsed")) else ""
     if isinstance(value, str) and TIME.fullmatch(value):
         return f"{value[:10]} {value[11:19]} UTC"
     return seconds or listed(value) or counted(value) or simple(value)
+
+
+def earlier_scan(value: Any) -> str:
+    """Return an earlier scan in short."""
+    if not isinstance(value, Mapping):
+        return simple(value)
+    found = value.get("events_found")
+    parts = (fact("ended", value.get("ended")), duration(value.get("duration")),
+             amount(found, "finding") if isinstance(found, int) else "")  # fmt: skip
+    return ", ".join(filter(None, parts))
 
 
 def trail(message: ChatMessage) -> tuple[str, ...]:
@@ -325,7 +348,7 @@ def trail(message: ChatMessage) -> tuple[str, ...]:
 def item(source: Mapping[str, Any]) -> str:
     """Return a scanner event in one short line."""
     host_type = text_of(source, "event_type")
-    data = for_chat(host_type, text_of(source, "data"))
+    data = text_of(source, "data")
     return host_type if data == WITHHELD else f"{host_type} {in_line(data, ITEM_MAX)}".strip()
 
 

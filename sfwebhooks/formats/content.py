@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Callable
 
+from sfwebhooks.catalogue import WATCH_TYPES
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import FIRST_SECOND, LAST_SECOND, Delivery, Scan, WebhookEvent
+from sfwebhooks.events import FIRST_SECOND, LAST_SECOND, Batch, Delivery, Scan, WebhookEvent
 from sfwebhooks.formats.size_limit import fitted
 from sfwebhooks.jsontext import Stored, kept, written, written_around
+from sfwebhooks.redaction import redacted, rules_of
 
 #: headers of lines of JSON
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -40,8 +43,11 @@ def measure(endpoint: Endpoint, surplus: Callable[[int], int]) -> Callable[[Deli
         surplus: of the endpoint's format (`Format.surplus`).
     """
     own = ENVELOPE + _size([endpoint.ui_url, dict(endpoint.metadata)])
+    rules = rules_of(endpoint, is_chat=False)  # the messages of chats are not measured
 
     def largest(delivery: Delivery) -> int:
+        with suppress(ValueError):  # garbage is reported when a message is built from it
+            delivery = redacted(Batch((delivery,)), rules).deliveries[0]
         data = delivery.event.data
         size = data.size if isinstance(data, Stored) else _size(dict(data))
         common = own + size + _size_of_scan(delivery.event.scan)
@@ -105,7 +111,19 @@ def epoch_milliseconds(at: float) -> int:
     return second * 1000 + round((at - second) * 1_000_000) // 1000
 
 
+def watched_scan(event: WebhookEvent) -> Scan | None:
+    """Return the scan to which a message of the watch links: the one that it is about, or the last one."""
+    last = event.data.get("last_scan")
+    scan_id = event.data.get("scan_id") or (last.get("scan_id") if isinstance(last, Mapping) else None)
+    return Scan(str(scan_id), "", "", "") if scan_id else None
+
+
 def event_data(event: WebhookEvent, endpoint: Endpoint) -> Mapping[str, Any]:
-    """Return an event's data; with what a scan says of itself also a link to the scan, if the endpoint has one."""
-    link = endpoint.link(event.scan) if event.type.startswith(("scan_", "surface_")) else ""
+    """Return an event's data; with what a scan says of itself, or the watch of it, also a link to the scan, if the
+    endpoint has one."""
+    link = ""
+    if event.scan is None and event.type in WATCH_TYPES:
+        link = endpoint.link(watched_scan(event))
+    elif event.type.startswith(("scan_", "surface_")):
+        link = endpoint.link(event.scan)
     return {**event.data, "link": link} if link else event.data

@@ -34,6 +34,26 @@ def fit(text: str, limit: int, written: Callable[[str], str] = str) -> str:
     return written(text[:low]) + "…"
 
 
+def cut(text: str, limit: int, size: Callable[[str], int]) -> str:
+    """Return a text, not yet escaped, or its beginning with an ellipsis, whose size as it is sent is within a limit.
+
+    Args:
+        size: of a text that grows with it.
+    """
+    if size(text) <= limit:
+        return text
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if size(f"{text[:middle]}…") <= limit else (low, middle - 1)
+    return f"{text[:low]}…"
+
+
+def utf8_length(text: str) -> int:
+    """Return a text's length in bytes of UTF-8."""
+    return len(clean_text(text).encode())
+
+
 def utf16_length(text: str) -> int:
     """Return a text's length in UTF-16 units: an emoji counts as two, so we are right whichever way a chat counts."""
     return len(text) + sum(character > "\uffff" for character in text)

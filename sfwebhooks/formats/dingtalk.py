@@ -19,7 +19,8 @@ from sfwebhooks.events import Batch
 from sfwebhooks.formats.chat import Notice
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
-from sfwebhooks.formats.cutting import smallest, within
+from sfwebhooks.formats.cutting import smallest, utf8_length, within
+from sfwebhooks.formats.digest import Capacity
 from sfwebhooks.formats.error_code import coded
 from sfwebhooks.formats.format import Key
 from sfwebhooks.formats.plain import in_lines
@@ -90,8 +91,10 @@ def read(reply: Reply, batch: Batch) -> Verdict | None:
 
 FORMAT = chat_format(
     dingtalk,
+    Capacity(6000, lambda text: utf8_length(markdown(text))),
     read=read,
     query=signed_query,
     keys=(SIGN_SECRET,),
     interval=3.0,
+    brake=4.0,
 )

@@ -20,6 +20,7 @@ from sfwebhooks.formats.chat import Notice, is_edited, is_short, notice
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import first_within, fit, utf16_length
+from sfwebhooks.formats.digest import Capacity
 from sfwebhooks.formats.markdown import SIGNS, escaped, marked_rows
 from sfwebhooks.formats.replies import MESSAGE_GONE, NOT_OK, held, json_of
 from sfwebhooks.jsontext import written
@@ -129,6 +130,7 @@ def embed_length(embed: Json) -> int:
 
 FORMAT = chat_format(
     discord,
+    Capacity(3900, lambda text: utf16_length(escape(text))),
     follow=follow,
     read=read,
     query=query,

@@ -80,8 +80,12 @@ class Format:
     render: Callable[[Delivery, Endpoint], Content]
     #: makes one message of several; None: each delivery goes alone
     join: Callable[[Sequence[Content]], Content] | None = None
-    #: returns one message for people about several deliveries that come late; None: they go as those that do not
-    digest: Callable[[Sequence[Delivery], Endpoint], Content] | None = None
+    #: returns one message for people about several deliveries; None: none is made
+    digest: Callable[[Batch, Endpoint], Content] | None = None
+    #: most deliveries that a digest can name, whatever their texts; 0: it names what fits
+    named_max: int = 0
+    #: seconds between two messages of a channel of which much is asked (`delivery/pace`)
+    brake: float = 0.0
     #: returns what only this format knows of a reply; None: only the table of `retry.judge` knows replies
     read: Callable[[Reply, Batch], Reading] | None = None
     #: returns the request about what the receiver has called a thing of ours (`Verdict.handle`): that of a message that

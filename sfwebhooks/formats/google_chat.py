@@ -18,7 +18,9 @@ from sfwebhooks.formats.chat import OPEN_SCAN, VALUE_MAX, Notice
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import fit, smallest
+from sfwebhooks.formats.digest import Capacity
 from sfwebhooks.formats.replies import NOT_OK, held
+from sfwebhooks.jsontext import written
 
 #: bytes of a message
 MESSAGE_MAX = 32_000
@@ -85,4 +87,4 @@ def escape(text: str) -> str:
     return html.escape(text, quote=False).replace("\n", "<br>")
 
 
-FORMAT = chat_format(google_chat, read=read)
+FORMAT = chat_format(google_chat, Capacity(7500, lambda text: len(written(escape(text)).encode())), read=read)

@@ -14,7 +14,8 @@ from sfwebhooks.events import Batch
 from sfwebhooks.formats.chat import COLOURS, GOOD, OPEN_SCAN, Notice
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
-from sfwebhooks.formats.cutting import smallest, within
+from sfwebhooks.formats.cutting import smallest, utf8_length, within
+from sfwebhooks.formats.digest import Capacity
 from sfwebhooks.formats.error_code import coded
 from sfwebhooks.formats.plain import in_lines
 from sfwebhooks.severity import Severity
@@ -65,4 +66,4 @@ def read(reply: Reply, batch: Batch) -> Verdict | None:
     return coded(reply, ("code", "StatusCode"), BUSY, BOT_IS_WRONG)
 
 
-FORMAT = chat_format(lark, read=read)
+FORMAT = chat_format(lark, Capacity(6000, utf8_length), read=read)

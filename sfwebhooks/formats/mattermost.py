@@ -18,6 +18,7 @@ from sfwebhooks.formats.chat import VALUE_MAX, Notice, is_short, without_mention
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import first_within, fit
+from sfwebhooks.formats.digest import Capacity
 from sfwebhooks.formats.markdown import SIGNS, escaped, marked_rows
 from sfwebhooks.formats.replies import NOT_OK, held, json_of, says_ok
 from sfwebhooks.jsontext import written
@@ -83,4 +84,4 @@ def unmarked(text: str) -> str:
     return html.escape(without_mentions(text), quote=False)
 
 
-FORMAT = chat_format(mattermost, read=read)
+FORMAT = chat_format(mattermost, Capacity(8000, lambda text: len(written(escape(text)))), read=read)

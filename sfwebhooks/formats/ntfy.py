@@ -14,7 +14,8 @@ from sfwebhooks.events import Batch
 from sfwebhooks.formats.chat import Notice
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
-from sfwebhooks.formats.cutting import within
+from sfwebhooks.formats.cutting import utf8_length, within
+from sfwebhooks.formats.digest import Capacity
 from sfwebhooks.formats.format import Key
 from sfwebhooks.formats.plain import in_lines
 from sfwebhooks.formats.replies import NOT_OK, json_of
@@ -83,4 +84,4 @@ def read(reply: Reply, batch: Batch) -> Verdict | None:
     return None
 
 
-FORMAT = chat_format(ntfy, read=read, keys=(TOPIC,))
+FORMAT = chat_format(ntfy, Capacity(3500, utf8_length), read=read, keys=(TOPIC,))

@@ -1,30 +1,30 @@
 """The pagerduty format: an alert or a change event of the Events API v2
 (https://developer.pagerduty.com/docs/events-API-v2-overview).
 
-An alert can wake somebody up. So only a live finding, correlation, alert or failed scan makes one, of at least low
-severity; everything else is a change event, which is listed at the service and never notifies. The same finding in
-another scan has the same `dedup_key`, so it joins the open alert.
+An alert can wake somebody up. So only a live finding, correlation, alert, failed scan or trouble that the watch saw
+makes one, of at least low severity; everything else is a change event, which is listed at the service and never
+notifies. The same finding in another scan has the same `dedup_key`, so it joins the open alert.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from sfwebhooks.attempts import Reply, Verdict
+from sfwebhooks.catalogue import WATCH_TYPES
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery, WebhookEvent, timestamp
 from sfwebhooks.fingerprints import dedup_key, fingerprint, of_event
 from sfwebhooks.formats.chat import FOUND_VIA, Notice, notice
 from sfwebhooks.formats.content import Content
-from sfwebhooks.formats.cutting import within
-from sfwebhooks.formats.digest import digest_notice
+from sfwebhooks.formats.cutting import utf8_length, within
+from sfwebhooks.formats.digest import Capacity, digest_notice
 from sfwebhooks.formats.format import Format, Key
 from sfwebhooks.formats.replies import NOT_OK, json_of
 from sfwebhooks.jsontext import written
 from sfwebhooks.severity import Severity
-from sfwebhooks.text import text_of
+from sfwebhooks.text import readable, text_of
 
 #: PagerDuty counts characters; in bytes it is right however it counts them
 SUMMARY_MAX = 1024
@@ -33,6 +33,7 @@ NAME_MAX = 255
 BODY_MAX = 20_000
 VALUE_MAX = 2_000
 DETAILS_MAX = 40
+DIGEST_ROOM = Capacity(12_000, utf8_length)
 ENQUEUE_PATH = "/v2/enqueue"
 #: relative to it
 CHANGE_PATH = "change/enqueue"
@@ -54,6 +55,10 @@ INCIDENTS: dict[str, tuple[str, ...]] = {
     "system_alert": ("alert", "endpoint", "endpoints"),
     "resource_warning": ("resource", "endpoint"),
     "scan_failed": (),
+    "scan_missed": ("schedule",),
+    "scan_overdue": ("scan_id",),
+    "scan_thin": ("lineage",),
+    "modules_degraded": ("lineage",),
 }  # fmt: skip
 #: alerts of one endpoint's health, which the last one ends
 HEALTH = ("endpoint_failing", "endpoint_held", "endpoint_disabled", "endpoint_healthy")
@@ -83,9 +88,9 @@ def render(delivery: Delivery, endpoint: Endpoint) -> Content:
     return Content(written(body).encode(), path="" if action else CHANGE_PATH)
 
 
-def change_digest(deliveries: Sequence[Delivery], endpoint: Endpoint) -> Content:
+def change_digest(batch: Batch, endpoint: Endpoint) -> Content:
     """Return the change event of several deliveries that come late."""
-    shown, latest = digest_notice(deliveries, endpoint), max(delivery.event.at for delivery in deliveries)
+    shown, latest = digest_notice(batch, endpoint, DIGEST_ROOM), max(one.event.at for one in batch.deliveries)
     body = change_event(shown, latest, endpoint.key(ROUTING_KEY.name))
     return Content(written(body).encode(), path=CHANGE_PATH)
 
@@ -94,18 +99,20 @@ def action_for(event: WebhookEvent) -> str:
     """Return what a live event does to an alert; nothing if it makes a change event."""
     if event.type == "system_alert" and event.data.get("alert") == HEALTH[-1]:
         return "resolve"
+    if event.type in WATCH_TYPES and event.data.get("resolved") is True:
+        return "resolve"
     return "trigger" if event.type in INCIDENTS and event.severity >= Severity.LOW else ""
 
 
 def alert_event(notice: Notice, event: WebhookEvent, key: str, action: str) -> Json:
     """Return an alert event."""
-    group = event.scan.name if event.scan else ""
+    group, whole = event.scan.name if event.scan else "", event.whole or event
     names = {"component": text_of(event.data, "module"), "group": group, "class": notice.event}
     about = change_event(notice, event.at, key)
     return {
         "routing_key": key,
         "event_action": action,
-        "dedup_key": dedup_key(notice.target, subject(event), key),
+        "dedup_key": dedup_key(whole_target(whole), subject(whole), key),
         "client": "SpiderFoot",
         **({"client_url": notice.link} if notice.link else {}),
         **about,
@@ -141,6 +148,11 @@ def custom_details(notice: Notice) -> dict[str, str]:
     return {**found, "Scan": within(notice.small_print, VALUE_MAX)}
 
 
+def whole_target(event: WebhookEvent) -> str:
+    """Return the target of an event as messages have it."""
+    return readable(event.scan.target) if event.scan else text_of(readable(event.data), "target")
+
+
 def subject(event: WebhookEvent) -> str:
     """Return the fingerprint of what an alert is about."""
     found = of_event(event)
@@ -169,6 +181,7 @@ def read(reply: Reply, batch: Batch) -> Verdict | None:
 FORMAT = Format(
     render,
     digest=change_digest,
+    named_max=DIGEST_ROOM.named_max,
     read=read,
     keys=(ROUTING_KEY,),
     is_chat=True,

@@ -22,6 +22,7 @@ from sfwebhooks.formats.chat import FOUND_VIA, OPEN_SCAN, VALUE_MAX, Notice
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import first_within, fit, utf16_length
+from sfwebhooks.formats.digest import Capacity
 from sfwebhooks.formats.replies import NOT_OK, says_ok
 from sfwebhooks.jsontext import written
 
@@ -83,8 +84,8 @@ def header(notice: Notice) -> list[Json]:
 def details(notice: Notice, cap: int) -> list[Json]:
     """Return the blocks of the attachment, with no text longer than `cap`; parts without content are omitted."""
     blocks: list[Json] = []
-    if notice.body:
-        blocks.append({"type": "section", "text": plain_text(notice.body, min(SECTION_MAX, cap))})
+    for text in sections(notice.body) if notice.is_digest else [notice.body] if notice.body else []:
+        blocks.append({"type": "section", "text": plain_text(text, min(SECTION_MAX, cap))})
     facts = fields(notice, min(VALUE_MAX, cap))
     blocks += [{"type": "section", "fields": facts[at : at + FIELDS_MAX]} for at in range(0, len(facts), FIELDS_MAX)]
     if notice.trail:
@@ -92,6 +93,18 @@ def details(notice: Notice, cap: int) -> list[Json]:
     open_scan = [mrkdwn(f"<{escape(notice.link)}|{OPEN_SCAN}>")] if notice.link else []
     footer = [plain_text(text, min(SECTION_MAX, cap)) for text in notice.footer]
     return [*blocks, context([*footer[: ELEMENTS_MAX - len(open_scan)], *open_scan])]
+
+
+def sections(body: str) -> list[str]:
+    """Return the lines of a digest as texts that a section can have; each line is short."""
+    texts, left = list[list[str]](), 0
+    for line in body.split("\n"):
+        left -= utf16_length(line) + 1
+        if left < 0 or not texts:
+            texts.append([])
+            left = SECTION_MAX - utf16_length(line) - 1
+        texts[-1].append(line)
+    return ["\n".join(lines) for lines in texts]
 
 
 def fields(notice: Notice, limit: int) -> list[Json]:
@@ -132,4 +145,4 @@ def text_length(blocks: list[Json]) -> int:
     return sum(utf16_length(text["text"]) for text in texts)
 
 
-FORMAT = chat_format(slack, read=read)
+FORMAT = chat_format(slack, Capacity(5800), read=read)

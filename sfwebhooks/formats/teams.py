@@ -17,7 +17,9 @@ from sfwebhooks.formats.chat import COLOURS, GOOD, OPEN_SCAN, VALUE_MAX, Notice
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import fit, smallest
+from sfwebhooks.formats.digest import Capacity
 from sfwebhooks.formats.replies import held
+from sfwebhooks.jsontext import written
 from sfwebhooks.retry import judge
 from sfwebhooks.severity import Severity
 
@@ -101,4 +103,4 @@ def text_run(text: str, limit: int, **how: str | bool) -> Json:
     return {"type": "TextRun", "text": fit(text, limit), **how}
 
 
-FORMAT = chat_format(teams, read=read)
+FORMAT = chat_format(teams, Capacity(7800, lambda text: len(written(text).encode())), read=read)

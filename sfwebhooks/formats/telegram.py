@@ -17,6 +17,7 @@ from sfwebhooks.formats.chat import OPEN_SCAN, Notice, is_edited, notice, withou
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import first_within, fit, utf16_length
+from sfwebhooks.formats.digest import Capacity
 from sfwebhooks.formats.format import Key
 from sfwebhooks.formats.replies import MESSAGE_GONE, NOT_OK, held, json_of
 from sfwebhooks.jsontext import written
@@ -123,6 +124,8 @@ def composed(notice: Notice, cap: int) -> Text:
 
 FORMAT = chat_format(
     telegram,
+    Capacity(3400),
+    brake=4.0,
     follow=follow,
     read=read,
     keys=(

@@ -11,6 +11,8 @@ from sfwebhooks.events import Batch
 from sfwebhooks.formats.chat import Notice
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
+from sfwebhooks.formats.cutting import utf8_length
+from sfwebhooks.formats.digest import Capacity
 from sfwebhooks.formats.error_code import coded
 from sfwebhooks.formats.plain import defused, in_lines
 from sfwebhooks.jsontext import written
@@ -33,4 +35,4 @@ def read(reply: Reply, batch: Batch) -> Verdict | None:
     return coded(reply, ("errcode",), BUSY, ROBOT_IS_WRONG)
 
 
-FORMAT = chat_format(wecom, read=read, interval=3.0)
+FORMAT = chat_format(wecom, Capacity(1300, lambda text: utf8_length(defused(text))), read=read, interval=3.0, brake=4.0)

@@ -13,11 +13,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import takewhile
-from typing import Any, Callable
+from typing import Callable, Optional
 
 from sfwebhooks.catalogue import EVENT_TYPES
+from sfwebhooks.digesting import NO_DIGESTS, Digesting, Rhythm
 from sfwebhooks.events import Delivery
-from sfwebhooks.outbox.rows import FRESH, LATE, UNTRIED, Row, deliveries
+from sfwebhooks.outbox.rows import FRESH, LATE, PROBED, UNTOUCHED, UNTRIED, Row, deliveries, parts
 
 #: an endpoint's deliveries that are not in flight; only the first of several live ones about the same subject
 FREE = """
@@ -42,11 +43,44 @@ OVERTAKEN = f"""SELECT 1 FROM delivery d JOIN event e ON e.number = d.event
     WHERE (due_at <> accepted_at OR batch IS NOT NULL) AND {BEFORE}"""
 FLYING = f"""SELECT 1 FROM json_each(?) CROSS JOIN delivery d ON d.number = value JOIN event e ON e.number = d.event
     WHERE {BEFORE}"""
+#: an endpoint's fresh deliveries, in parts
+IN_PARTS = f"FROM part CROSS JOIN delivery d ON d.number >> 8 = part.at AND d.endpoint = ?1 WHERE {UNTOUCHED}"
+#: the first part (from ?2 on) with some; if there are none, the one of the last number
+FIRST_PART = f"SELECT coalesce(({parts('?2')} SELECT part.at {IN_PARTS}), (SELECT max(number) >> 8 FROM delivery), 0)"
+
+
+def at_an_end(most: str = "?3", part: str = "?4", order: str = "ASC", which: str = FREE) -> str:
+    """Return SQL for the numbers of free fresh deliveries at an end of an endpoint's queue, in which one that was used
+    as a probe has the place of its new due time.
+
+    Args:
+        most: SQL of how many.
+        part: SQL of a part before which there are none.
+        order: ASC for the first ones, DESC for the last ones.
+        which: SQL of a condition: which of an endpoint's.
+    """
+    read = most if order == "ASC" else f"{most} + 256"  # of each part the first ones come first
+    return f"""
+        SELECT number FROM (
+            SELECT * FROM (
+                SELECT * FROM ({parts(part, order)} SELECT d.number, due_at {IN_PARTS} AND {which} LIMIT {read})
+                ORDER BY number {order} LIMIT {most}
+            ) UNION ALL SELECT * FROM (
+                SELECT d.number, due_at FROM delivery d WHERE {which} AND {PROBED}
+                ORDER BY due_at {order}, d.number {order} LIMIT {most}
+            )
+        ) ORDER BY due_at {order}, number {order} LIMIT {most}
+    """
+
+
 #: the next deliveries where each goes alone: fresh ones, late ones that are due
-NEXT_FRESH = f"WHERE {FREE} AND {FRESH} ORDER BY due_at, d.number LIMIT ?3"
+NEXT_FRESH = f"WHERE d.number IN ({at_an_end()}) ORDER BY due_at, d.number"
 NEXT_LATE = f"WHERE {FREE} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT ?4"
 #: the deliveries with some row numbers, in their order
 NUMBERED = "WHERE d.number IN (SELECT value FROM json_each(?)) ORDER BY d.number"
+#: number, batch, crashes, time of acceptance, MARKED and name of a delivery
+Candidate = tuple[int, Optional[str], int, float, int, str]
+CANDIDATE = f"SELECT d.number, d.batch, d.crashes, d.accepted_at, {MARKED}, d.name FROM delivery d"
 #: deliveries from each end of the queue among which the smallest is sought
 SMALLEST_OF = 50
 
@@ -72,39 +106,62 @@ class Limits:
     max_bytes: int = 100_000
     #: returns an upper bound of a delivery's bytes in it
     measure: Callable[[Delivery], int] = field(default=lambda delivery: 0, compare=False)
+    #: most deliveries in one request that are named in it (`WebhookEvent.is_named`); 0: any number
+    named_max: int = 0
     #: the same limits for replays and backfills, if other ones hold for them
     late: Limits | None = None
+    #: when findings go in one request, and most that go one by one when a moment brings several
+    digesting: Digesting = NO_DIGESTS
+    singles: int = 1
 
     def for_mark(self, marked: bool) -> Limits:
         """Return the limits of replays and backfills, or of live deliveries."""
         return self.late if marked and self.late else self
 
+    def is_ripe(self, found: Sequence[Candidate], now: float, hurried: bool = False) -> bool:
+        """Return whether fresh deliveries, in their order, need not wait for others.
 
-def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], now: float) -> list[Row]:
+        Args:
+            hurried: whether live ones need not wait.
+        """
+        first_at, its = found[0][3], self.for_mark(found[0][4] > 0)
+        if its is self and self.digesting.is_on:
+            is_full = len(found) >= self.size and self.digesting.rhythm is Rhythm.INTERVAL
+            return hurried or is_full or self.digesting.due_at(first_at, now) <= now
+        return len(found) >= its.size or not now - its.wait < first_at <= now
+
+
+def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], part: int, now: float) -> list[Row]:
     """Return the deliveries of the next request of several: fresh ones, else late ones that are due.
 
     A fresh one that failed while its endpoint was unhealthy has a new due time, so another one is next.
+
+    Args:
+        part: the first one with fresh deliveries.
     """
     given, most = (limits.endpoint, json.dumps([*busy])), max(limits.size, limits.late.size if limits.late else 1)
-    free = f"SELECT d.number, d.batch, d.crashes, d.accepted_at, {MARKED}, d.name FROM delivery d WHERE {FREE}"
-    fresh = sql.execute(f"{free} AND {FRESH} ORDER BY due_at, number LIMIT ?3", (*given, most)).fetchall()
+    fresh = sql.execute(f"{CANDIDATE} {NEXT_FRESH}", (*given, most, part)).fetchall()
     fresh = [row for row in fresh if row[5] not in ENDS or not waits(sql, row[0], busy, now)]
-    if fresh:
-        its = limits.for_mark(fresh[0][4])
-        if len(fresh) >= its.size or not now - its.wait < fresh[0][3] <= now:
-            return _together(sql, fresh, its)
-    late = f"{free} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT 1"
-    first = sql.execute(late, (*given, now)).fetchone()
+    if fresh and limits.is_ripe(fresh, now):
+        return together(sql, fresh, limits.for_mark(fresh[0][4] > 0))
+    return next_late(sql, limits, busy, now)
+
+
+def next_late(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], now: float) -> list[Row]:
+    """Return the deliveries of the next request of several among the late ones that are due."""
+    given, free = (limits.endpoint, json.dumps([*busy])), f"{CANDIDATE} WHERE {FREE} AND {LATE}"
+    first = sql.execute(f"{free} AND due_at <= ?3 ORDER BY due_at LIMIT 1", (*given, now)).fetchone()
     if not first:
         return []
     if first[1] is None:
-        alike = f"{free} AND {LATE} AND batch IS NULL AND {MARKED} = ?3 AND due_at <= ?4 ORDER BY due_at LIMIT ?5"
-        its = limits.for_mark(first[4])
-        return _together(sql, sql.execute(alike, (*given, first[4], now, its.size)).fetchall(), its)
+        its, alone = limits.for_mark(first[4] > 0), limits.digesting.is_on and not first[4]
+        alike = f"{free} AND batch IS NULL AND {MARKED} = ?3 AND due_at <= ?4 ORDER BY due_at LIMIT ?5"
+        most = 1 if alone else its.size  # of the live ones, only those that no digest may have are in none
+        return together(sql, sql.execute(alike, (*given, first[4], now, most)).fetchall(), its)
     return _members(sql, limits.endpoint, first[1])
 
 
-def picked(sql: sqlite3.Connection, endpoint: str, busy: Collection[int], pick: Pick, fresh: bool) -> list[Row]:
+def picked(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], pick: Pick, fresh: bool) -> list[Row]:
     """Return the oldest, newest or smallest waiting message, due or not, preferably one that was never refused.
 
     It goes alone unless it belongs to a batch, or to a part of one: the receiver may have that under its id.
@@ -112,9 +169,10 @@ def picked(sql: sqlite3.Connection, endpoint: str, busy: Collection[int], pick: 
     Args:
         fresh: only a message that was never in a request.
     """
-    given = (endpoint, json.dumps([*busy]))
+    given = (limits.endpoint, json.dumps([*busy]))
     rows: list[tuple[int, str | None, int, str]] = []
-    for kind in [FRESH] if fresh else [FRESH, f"{LATE} AND refusals = 0", LATE]:
+    untried = f"{FRESH} AND d.alone = 1" if limits.digesting.waits else FRESH
+    for kind in [untried] if fresh else [untried, f"{LATE} AND refusals = 0", LATE]:
         found = _from_the_ends(sql, given, pick, kind)
         others = [row for row in found if row[3] not in ENDS]
         rows = others or rows or found
@@ -123,20 +181,20 @@ def picked(sql: sqlite3.Connection, endpoint: str, busy: Collection[int], pick: 
     if not rows:
         return []
     number, batch, *_ = min(rows, key=lambda row: row[2]) if pick is Pick.SMALLEST else rows[0]
-    return _members(sql, endpoint, batch) if batch else [*deliveries(sql, NUMBERED, (json.dumps([number]),))]
+    return _members(sql, limits.endpoint, batch) if batch else numbered(sql, number)
 
 
 def _from_the_ends(
     sql: sqlite3.Connection, given: tuple[str, str], pick: Pick, kind: str
 ) -> list[tuple[int, str | None, int, str]]:
     """Return number, batch, size and event type of a kind of messages at the ends of a queue from which to pick."""
-    order = "d.due_at {0}, d.number {0}" if kind is FRESH else "d.accepted_at {0}, d.number {0}"
-    query = (
-        "SELECT d.number, d.batch, length(e.data), e.type FROM delivery d"
-        f" JOIN event e ON e.number = d.event WHERE {FREE} AND {kind} ORDER BY {order} LIMIT {SMALLEST_OF}"
-    )
-    directions = {Pick.OLDEST: ("ASC",), Pick.NEWEST: ("DESC",), Pick.SMALLEST: ("ASC", "DESC")}[pick]
-    return [row for direction in directions for row in sql.execute(query.format(direction), given)]
+    its = "SELECT d.number, d.batch, length(e.data), e.type FROM delivery d JOIN event e ON e.number = d.event WHERE"
+    late = f"{its} {FREE} AND {kind} ORDER BY d.accepted_at {{0}}, d.number {{0}} LIMIT {SMALLEST_OF}"
+    rows: list[tuple[int, str | None, int, str]] = []
+    for order in {Pick.OLDEST: ("ASC",), Pick.NEWEST: ("DESC",), Pick.SMALLEST: ("ASC", "DESC")}[pick]:
+        found = f"d.number IN ({at_an_end(str(SMALLEST_OF), '0', order)}) ORDER BY d.due_at {order}, d.number {order}"
+        rows += sql.execute(f"{its} {found}" if kind is FRESH else late.format(order), given).fetchall()
+    return rows
 
 
 def waits(sql: sqlite3.Connection, number: int, busy: Collection[int], now: float) -> bool:
@@ -154,21 +212,27 @@ def waits(sql: sqlite3.Connection, number: int, busy: Collection[int], now: floa
     return is_new and sql.execute(FLYING, (json.dumps([*busy]), *given)).fetchone() is not None
 
 
-def _together(sql: sqlite3.Connection, found: Sequence[tuple[Any, ...]], limits: Limits) -> list[Row]:
+def together(sql: sqlite3.Connection, found: Sequence[Candidate], limits: Limits) -> list[Row]:
     """Return the deliveries of one request: as many as fit, either all live or none; one whose rendering has crashed a
     process goes alone."""
     if found[0][2]:
-        return [*deliveries(sql, NUMBERED, (json.dumps([found[0][0]]),))]
+        return numbered(sql, found[0][0])
     alike = takewhile(lambda row: not row[2] and row[4] == found[0][4], found[: limits.size])
     numbers = sorted(row[0] for row in alike)
     members: list[Row] = []
-    left = limits.max_bytes
+    left, names_left = limits.max_bytes, limits.named_max or limits.size
     for row in deliveries(sql, NUMBERED, (json.dumps(numbers),)):  # only then is it known how many fit
         left -= limits.measure(row[1])
-        if members and left < 0:
+        names_left -= row[1].event.is_named
+        if members and min(left, names_left) < 0:
             break
         members.append(row)
     return members
+
+
+def numbered(sql: sqlite3.Connection, number: int) -> list[Row]:
+    """Return the delivery with a row number."""
+    return [*deliveries(sql, NUMBERED, (json.dumps([number]),))]
 
 
 def _members(sql: sqlite3.Connection, endpoint: str, batch: str) -> list[Row]:

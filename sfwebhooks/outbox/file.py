@@ -99,7 +99,7 @@ class File:
         self._boot = boot
         self._mark = HighWaterMark(path)
         #: number of deliveries to which the mark was raised
-        self._marked = 0
+        self.marked = 0
         self._connection: sqlite3.Connection | None = None
         #: identities of the open files: the outbox, its log, the log's index
         self._files: tuple[Identity | None, ...] = ()
@@ -182,10 +182,10 @@ class File:
 
     def raise_mark(self, sql: sqlite3.Connection, rows: int) -> None:
         """Raise the mark to cover deliveries that are about to be sent, up to a number (`Position.rows`)."""
-        has = position(sql) if rows > self._marked else None
+        has = position(sql) if rows > self.marked else None
         if has is None:
             return
-        self._marked = has.rows  # covers the last row: most claims need not write
+        self.marked = has.rows  # covers the last row: most claims need not write
         try:
             self._mark.raise_to(has)
         except OSError as error:
@@ -329,7 +329,7 @@ class File:
                 os.close(make(path))
             connection = opened(path)
         self._files = (identity(path),)
-        self._mark, self._marked, closed = HighWaterMark(path), 0, _is_closed(str(path))
+        self._mark, self.marked, closed = HighWaterMark(path), 0, _is_closed(str(path))
         try:
             if not self._listing or write_problem(path) is None:
                 self._set_up(connection)

@@ -14,8 +14,9 @@ from typing import Any, NewType
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.errors import OutboxError, SelectionError
 from sfwebhooks.events import Delivery, delivery_id, id_of_key, printable
+from sfwebhooks.outbox.claim import IN_PARTS
 from sfwebhooks.outbox.file import File
-from sfwebhooks.outbox.rows import ENDPOINTS, FRESH, ITS_SCANS, LATE, as_text, deliveries, numbers_by_ids
+from sfwebhooks.outbox.rows import ENDPOINTS, ITS_SCANS, LATE, PROBED, as_text, deliveries, numbers_by_ids, parts
 from sfwebhooks.outbox.selection import CHUNK, OVER, Selection, chunks_of, marks, numbers_of
 from sfwebhooks.retry import State
 from sfwebhooks.severity import Severity
@@ -79,11 +80,11 @@ FAILED = f"""
           AND NOT (d.state = 'delivered' AND d.reason = a.reason)
     ORDER BY a.rowid DESC
 """
-#: acceptance of the oldest waiting delivery; a fresh one is due from then on, unless it was a probe
+#: acceptance of the oldest waiting delivery; of fresh ones, which are nearly in order, the first are looked at
 OLDEST = f"""
     SELECT min(at) + 0.0 FROM (
-        SELECT min(due_at) at FROM delivery WHERE endpoint = ?1 AND {FRESH} AND due_at = accepted_at
-        UNION ALL SELECT min(accepted_at) FROM delivery WHERE endpoint = ?1 AND {FRESH} AND due_at <> accepted_at
+        SELECT * FROM ({parts()} SELECT accepted_at at {IN_PARTS} LIMIT 256)
+        UNION ALL SELECT min(accepted_at) FROM delivery WHERE endpoint = ?1 AND {PROBED}
         UNION ALL SELECT min(accepted_at) FROM delivery WHERE endpoint = ?1 AND {LATE}
     )
 """
@@ -181,6 +182,14 @@ class Listing:
                 query = f"{SELECT_RECORD} WHERE d.number IN ({marks(chunk)}) ORDER BY d.number DESC"
                 found += sql.execute(query, chunk).fetchall()
         return found
+
+    def others_of(self, record: Record) -> int:
+        """Return how many other deliveries were in the last request of a delivery."""
+        if not record.batch:
+            return 0
+        query = "SELECT count(*) FROM delivery WHERE batch = ? AND batch IS NOT NULL AND endpoint = ?"
+        with self._file.reading() as sql:
+            return max(int(sql.execute(query, (record.batch, record.endpoint)).fetchone()[0]) - 1, 0)
 
     def endpoints(self) -> list[str]:
         """Return the names of all endpoints for which anything was ever accepted."""
@@ -330,12 +339,13 @@ class Listing:
         """Return an endpoint's backlog. Counts the rows: not for a hot path."""
         its = "FROM delivery WHERE endpoint = ?"
         with self._file.reading() as sql:
-            fresh = sql.execute(f"SELECT count(*), min(due_at) + 0.0 {its} AND {FRESH}", (endpoint,)).fetchone()
+            new = sql.execute(f"{parts()} SELECT count(*), min(due_at) + 0.0 {IN_PARTS}", (endpoint,)).fetchone()
+            probed = sql.execute(f"SELECT count(*), min(due_at) + 0.0 {its} AND {PROBED}", (endpoint,)).fetchone()
             late = sql.execute(f"SELECT count(*), min(due_at) + 0.0 {its} AND {LATE}", (endpoint,)).fetchone()
             refused = sql.execute(f"SELECT count(*) {its} AND {LATE} AND refusals > 0", (endpoint,)).fetchone()
             oldest = sql.execute(OLDEST, (endpoint,)).fetchone()
-        due = min((at for at in (fresh[1], late[1]) if at is not None), default=None)
-        return Backlog(fresh[0] + late[0], refused[0], oldest[0], due)
+        due = min((at for _, at in (new, probed, late) if at is not None), default=None)
+        return Backlog(new[0] + probed[0] + late[0], refused[0], oldest[0], due)
 
     def counts(self, selection: Selection, over: bool = False) -> dict[str, dict[str, int]]:
         """Return endpoint -> state -> number of deliveries. Counts the rows: not for a hot path.

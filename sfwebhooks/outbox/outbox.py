@@ -31,6 +31,7 @@ from sfwebhooks.outbox.sequence_numbers import boot_id
 from sfwebhooks.outbox.sighting_list import SightingList
 from sfwebhooks.outbox.sightings import Sightings
 from sfwebhooks.outbox.unencodable import Unwritable
+from sfwebhooks.outbox.watch import WatchStates
 from sfwebhooks.outbox.withholding import WithheldKey, Withholding, add_withheld
 from sfwebhooks.reasons import Withheld
 from sfwebhooks.screening import Wanted
@@ -62,6 +63,8 @@ class Outbox:
         #: the scan's side, with `accept`
         self.scans = Scans(self.file)
         self.sightings = Sightings(self.file)
+        #: the watch over scans
+        self.watch = WatchStates(self.file)
         #: the commands
         self.listing = Listing(self.file)
         self.sighting_list = SightingList(self.file)

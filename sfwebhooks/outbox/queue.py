@@ -7,21 +7,36 @@ lease. It writes nothing except the members of a batch of several: a retry must 
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
 from typing import Any
 
 from sfwebhooks.attempts import Attempt
+from sfwebhooks.digesting import Rhythm
 from sfwebhooks.events import Batch, Handle, WebhookEvent
 from sfwebhooks.health import Health
-from sfwebhooks.outbox.claim import ENDS, NEXT_FRESH, NEXT_LATE, Limits, Pick, next_batch, picked, waits
+from sfwebhooks.outbox.claim import (
+    ENDS,
+    FIRST_PART,
+    IN_PARTS,
+    NEXT_FRESH,
+    NEXT_LATE,
+    Limits,
+    Pick,
+    next_batch,
+    picked,
+    waits,
+)
 from sfwebhooks.outbox.counting import dying
 from sfwebhooks.outbox.endpoint_state import save_health
 from sfwebhooks.outbox.file import File
-from sfwebhooks.outbox.rows import EVENT, FRESH, LATE, SCAN, Row, deliveries, insert, numbers_by_ids
+from sfwebhooks.outbox.gathering import gathered_at, has_gathered, next_gathered, part_of
+from sfwebhooks.outbox.rows import EVENT, LATE, PROBED, SCAN, Row, deliveries, insert, numbers_by_ids, parts
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import Settlement, State
 from sfwebhooks.screening import Wanted
@@ -66,9 +81,20 @@ WAITING, DEAD = State.WAITING.value, State.DEAD.value
 #: state of a delivery after an attempt -> the attempt's outcome in the log; or PENDING if another request has to follow
 OUTCOMES = {WAITING: WAITING, DEAD: DEAD, State.DELIVERED.value: None}
 PENDING = "pending"
+#: seconds after which the first parts are looked for among all
+PARTS_SECONDS = 60.0
+#: when the next delivery of an endpoint (?1) is due; its fresh ones are in parts from ?2 on
+NEXT_DUE = f"""
+    SELECT CASE
+        WHEN EXISTS ({parts("?2")} SELECT 1 {IN_PARTS}) THEN 0.0
+        WHEN EXISTS (SELECT 1 FROM delivery WHERE endpoint = ?1 AND {PROBED}) THEN 0.0
+        ELSE (SELECT min(due_at) FROM delivery WHERE endpoint = ?1 AND {LATE}) END
+"""
 #: the row number of the delivery of a scan's event to an endpoint; the first two parameters are those of EVENT
 NUMBER = f"SELECT number FROM delivery WHERE event = ({EVENT}) AND endpoint = ?3"
 WAITS = f"{NUMBER} AND state = 'waiting'"
+#: seconds between two searches for findings that need not wait for the end of their scan, as long as none is found
+SEARCH_SECONDS = 30.0
 #: the numbers of the members of a batch (?1) in flight
 MEMBERS = f"""
     SELECT d.number FROM frozen f, json_each(members)
@@ -101,6 +127,10 @@ class Queue:
         self._file = file
         #: (`File.number`, its REUSED, id of a claimed delivery) -> number of its row
         self._rows: dict[tuple[int, int, str], int] = {}
+        #: endpoint -> time of the last such search in vain, in epoch seconds
+        self._searched: dict[str, float] = {}
+        #: (`File.number`, its REUSED, endpoint) -> first part with fresh deliveries of it, and when all were looked at
+        self._parts: dict[tuple[int, int, str], tuple[int, float]] = {}
 
     def claim(self, endpoint: str, busy: Collection[str], now: float, most: int = 1) -> list[Batch]:
         """Return the next deliveries of an endpoint to which each goes alone: fresh ones, else late ones that are due.
@@ -114,10 +144,10 @@ class Queue:
         with self._file.reading() as sql:
             place = (self._file.number, *sql.execute(REUSED).fetchone())
             flying = [self._rows.get((*place, id)) or _number(sql, id) for id in busy]
-            passed = {*flying}
+            passed, part = {*flying}, self._first_part(sql, (*place, endpoint))
             while True:
                 given = (endpoint, json.dumps([*passed]))
-                found = [*deliveries(sql, NEXT_FRESH, (*given, most))]
+                found = [*deliveries(sql, NEXT_FRESH, (*given, most, part))]
                 if not found or found[0][1].name not in ENDS or not waits(sql, found[0][0], flying, now):
                     break
                 # another scan may have one: no more scans wait than have deliveries in flight
@@ -127,19 +157,34 @@ class Queue:
             else:
                 found = [*found[:1], *takewhile(lambda row: row[1].name not in ENDS, found[1:])]
             if found:
-                self._file.raise_mark(sql, max(number for number, _ in found) + place[1])
+                rows = max(number for number, _ in found) + place[1]
+                if rows > self._file.marked:
+                    self._file.raise_mark(sql, rows)
                 self._rows.update({(*place, delivery.id): number for number, delivery in found})
             return [Batch((delivery,)) for _, delivery in found]
 
-    def claim_batch(self, limits: Limits, busy: Collection[str], now: float) -> Batch | None:
+    def claim_batch(self, limits: Limits, busy: Collection[str], now: float, spare: float = math.inf) -> Batch | None:
         """Return the next deliveries of an endpoint that accepts several in one request: fresh before late ones.
 
         Its members are recorded, in case it is never settled.
 
         Args:
             busy: as for `claim`.
+            spare: number of messages that its channel takes at once, if it is sent digests.
         """
-        return self._batch(limits, busy, partial(next_batch, limits=limits, now=now))
+        if not limits.digesting.is_on:
+            return self._batch(limits, busy, partial(next_batch, limits=limits, now=now), in_parts=True)
+        thorough = self._is_search_due(limits, now)
+        find = partial(next_gathered, limits=limits, now=now, spare=spare, thorough=thorough)
+        batch = self._batch(limits, busy, find, in_parts=True)
+        if thorough and not batch:
+            self._searched[limits.endpoint] = now
+        return batch
+
+    def _is_search_due(self, limits: Limits, now: float) -> bool:
+        """Return whether the findings are searched for those that need not wait for the end of their scan."""
+        searched_at = self._searched.get(limits.endpoint, -math.inf)
+        return limits.digesting.rhythm is Rhythm.SCAN and abs(now - searched_at) >= SEARCH_SECONDS
 
     def pick(self, limits: Limits, busy: Collection[str], pick: Pick, fresh: bool) -> Batch | None:
         """Return a message from any place of the queue: as a probe, or when many attempts have failed in a row.
@@ -148,26 +193,37 @@ class Queue:
             busy: as for `claim`.
             fresh: only a message that was never in a request.
         """
-        return self._batch(limits, busy, partial(picked, endpoint=limits.endpoint, pick=pick, fresh=fresh))
+        return self._batch(limits, busy, partial(picked, limits=limits, pick=pick, fresh=fresh))
 
-    def _batch(self, limits: Limits, busy: Collection[str], find: Callable[..., Sequence[Row]]) -> Batch | None:
+    def _batch(
+        self, limits: Limits, busy: Collection[str], find: Callable[..., Sequence[Row]], in_parts: bool = False
+    ) -> Batch | None:
         with self._file.reading() as sql:
             place = (self._file.number, *sql.execute(REUSED).fetchone())
-            members = find(sql, busy=[self._rows.get((*place, id)) or _number(sql, id) for id in busy])
+            given = {"part": self._first_part(sql, (*place, limits.endpoint))} if in_parts else {}
+            members = find(sql, busy=[self._rows.get((*place, id)) or _number(sql, id) for id in busy], **given)
             if not members:
                 return None
             self._file.raise_mark(sql, max(number for number, _ in members) + place[1])
             self._rows.update({(*place, delivery.id): number for number, delivery in members})
-        batch = Batch(tuple(delivery for _, delivery in members))
-        if limits.for_mark(batch.is_late).size > 1:  # a single one too: it must not come again within a larger batch
+            batch = Batch(tuple(delivery for _, delivery in members))
+            if limits.digesting.is_on:
+                batch = replace(batch, part=part_of(sql, limits, batch))
+        single = len(members) == 1 and limits.digesting.is_on and batch.deliveries[0].goes_alone
+        # a single one too: it must not come again within a larger batch
+        if limits.for_mark(batch.is_late).size > 1 and not single:
             self._freeze(batch, limits.endpoint)
         return batch
 
     def _freeze(self, batch: Batch, endpoint: str) -> None:
         """Record the members of a new batch."""
         members = json.dumps([(delivery.event.scan_id, delivery.event.id) for delivery in batch.deliveries])
+        first = batch.deliveries[0].event
         with self._file.writing() as sql:
             sql.execute("INSERT OR REPLACE INTO frozen VALUES (?, ?, ?)", (batch.id, endpoint, members))
+            if batch.part[1]:
+                its = (batch.id, endpoint, first.scan_id, *batch.part, first.at)
+                sql.execute("INSERT OR IGNORE INTO digest_part VALUES (?, ?, ?, ?, ?, ?)", its)
 
     def is_waiting(self, batch: Batch) -> bool:
         """Return whether all deliveries of a batch are still waiting: those claimed earlier may have been deleted."""
@@ -258,15 +314,44 @@ class Queue:
         for place_and_id in done:
             self._rows.pop(place_and_id, None)
 
-    def next_due(self, endpoint: str) -> float | None:
-        """Return when the next delivery of the endpoint is due (0 for a fresh one), or None if none is waiting."""
+    def next_due(self, limits: Limits, now: float) -> float | None:
+        """Return when the next delivery of an endpoint is due (0 for a fresh one that waits for no digest), or None if
+        none is waiting, or only for the end of its scan."""
+        late = f"SELECT min(due_at) FROM delivery WHERE endpoint = ? AND {LATE}"
         with self._file.reading() as sql:
-            row: tuple[float | None] = sql.execute(
-                f"SELECT CASE WHEN EXISTS (SELECT 1 FROM delivery WHERE endpoint = ?1 AND {FRESH}) THEN 0.0"
-                f" ELSE (SELECT min(due_at) FROM delivery WHERE endpoint = ?1 AND {LATE}) END",
-                (endpoint,),
-            ).fetchone()
-        return row[0]
+            part = self._first_part(sql, (self._file.number, *sql.execute(REUSED).fetchone(), limits.endpoint))
+            if not limits.digesting.waits:
+                row: tuple[float | None] = sql.execute(NEXT_DUE, (limits.endpoint, part)).fetchone()
+                return row[0]
+            thorough = self._is_search_due(limits, now)
+            fresh = gathered_at(sql, limits, part, now, thorough)
+            if thorough and fresh is None:
+                self._searched[limits.endpoint] = now
+            times = (fresh, *sql.execute(late, (limits.endpoint,)).fetchone())
+        return min((at for at in times if at is not None), default=None)
+
+    def digest_at(self, limits: Limits, now: float) -> float | None:
+        """Return when the findings are due that wait for their digest, inf: at the end of their scan; None: none
+        waits for that."""
+        with self._file.reading() as sql:
+            part = self._first_part(sql, (self._file.number, *sql.execute(REUSED).fetchone(), limits.endpoint))
+            if not limits.digesting.waits or not has_gathered(sql, limits, part):
+                return None
+            at = gathered_at(sql, limits, part, now, thorough=True)
+        return math.inf if at is None else at if at > now else None
+
+    def _first_part(self, sql: sqlite3.Connection, place: tuple[int, int, str]) -> int:
+        """Return the first part with fresh deliveries of an endpoint. None is ever added to an earlier one, so those of
+        others there are not read again, except from time to time: another program may have changed the rows."""
+        now = time.monotonic()
+        if place not in self._parts:
+            self._parts = {key: part for key, part in self._parts.items() if key[:2] == place[:2]}
+        part, looked_at = self._parts.get(place, (0, now))
+        if now - looked_at > PARTS_SECONDS:
+            part, looked_at = 0, now
+        part = int(sql.execute(FIRST_PART, (place[-1], part)).fetchone()[0])
+        self._parts[place] = (part, looked_at)
+        return part
 
 
 def _keep(sql: sqlite3.Connection, result: Result, handle: Handle) -> None:

@@ -15,12 +15,12 @@ from functools import partial
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import WebhookEvent, delivery_id, id_of_key
 from sfwebhooks.outbox.bulk import Progress, change_in_chunks, unseen
-from sfwebhooks.outbox.claim import ENDS
+from sfwebhooks.outbox.claim import ENDS, IN_PARTS
 from sfwebhooks.outbox.counting import dying
 from sfwebhooks.outbox.erasure import Erasure, note_deletion, note_order
 from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.locks import scan_lock
-from sfwebhooks.outbox.rows import FRESH, LATE, deliveries, insert
+from sfwebhooks.outbox.rows import ENDPOINTS, LATE, PROBED, deliveries, insert, parts
 from sfwebhooks.outbox.selection import CHUNK, OVER, Selection, marks, numbers_of
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import State
@@ -51,30 +51,21 @@ EMPTY_SCANS = """
 """
 FORGET_SCAN = "UPDATE scan SET name = '', target = '', target_type = '', database = '' WHERE id = ?"
 DEAD = f"{SETTLED} AND d.state = 'dead'"
-#: the names in the waiting rows, each found by a jump in an index and not by reading all of it
+#: the endpoints with waiting deliveries, found in indexes without reading all of them
 WAITING_ENDPOINTS = f"""
-    WITH RECURSIVE fresh (last) AS (
-        SELECT min(endpoint) FROM delivery WHERE {FRESH}
-        UNION ALL
-        SELECT (SELECT min(endpoint) FROM delivery WHERE {FRESH} AND endpoint > fresh.last)
-        FROM fresh WHERE last IS NOT NULL
-    ), late (last) AS (
-        SELECT min(endpoint) FROM delivery WHERE {LATE}
-        UNION ALL
-        SELECT (SELECT min(endpoint) FROM delivery WHERE {LATE} AND endpoint > late.last)
-        FROM late WHERE last IS NOT NULL
-    )
-    SELECT last FROM (SELECT last FROM fresh UNION SELECT last FROM late) WHERE last IS NOT NULL ORDER BY 1
+    SELECT n.endpoint FROM ({ENDPOINTS}) n
+    WHERE EXISTS ({parts()} SELECT 1 {IN_PARTS.replace("?1", "n.endpoint")})
+        OR EXISTS (SELECT 1 FROM delivery WHERE endpoint = n.endpoint AND {PROBED})
+        OR EXISTS (SELECT 1 FROM delivery WHERE endpoint = n.endpoint AND {LATE})
+    ORDER BY 1
 """
 #: an endpoint's (?1) deliveries that were accepted before a time (?2): fresh, as a probe, late
 WAITING_SINCE = f"""
-    SELECT number, batch, accepted_at FROM delivery
-    WHERE endpoint = ?1 AND {FRESH} AND due_at < ?2 AND due_at = accepted_at
+    SELECT * FROM ({parts()} SELECT number, event, batch, accepted_at {IN_PARTS} AND accepted_at < ?2)
     UNION ALL
-    SELECT number, batch, accepted_at FROM delivery
-    WHERE endpoint = ?1 AND {FRESH} AND due_at <> accepted_at AND accepted_at < ?2
+    SELECT number, event, batch, accepted_at FROM delivery WHERE endpoint = ?1 AND {PROBED} AND accepted_at < ?2
     UNION ALL
-    SELECT number, batch, accepted_at FROM delivery WHERE endpoint = ?1 AND {LATE} AND accepted_at < ?2
+    SELECT number, event, batch, accepted_at FROM delivery WHERE endpoint = ?1 AND {LATE} AND accepted_at < ?2
 """
 
 
@@ -179,12 +170,16 @@ class Retention:
         with self._file.reading() as sql:
             return [name for (name,) in sql.execute(WAITING_ENDPOINTS) if isinstance(name, str)]
 
-    def expire(self, endpoint: str, reason: DeadReason, max_age: float, now: float) -> int:
+    def expire(self, endpoint: str, reason: DeadReason, max_age: float, now: float, over: bool = False) -> int:
         """Turn an endpoint's deliveries that have waited longer than `max_age` seconds at `now` into dead letters;
-        return how many."""
+        return how many.
+
+        Args:
+            over: only those that do not wait for the end of their scan.
+        """
         return change_in_chunks(
             self._file,
-            partial(_waiting_since, endpoint=endpoint, before=now - max_age),
+            partial(_waiting_since, endpoint=endpoint, before=now - max_age, over=over),
             partial(_bury, reason=reason.value, now=now),
         )
 
@@ -217,7 +212,8 @@ class Retention:
             oldest = partial(numbers_of, also=f"{old} AND {OVER}", order="d.settled_at", limit=chunks * CHUNK - pruned)
             pruned += change_in_chunks(self._file, partial(oldest, selection=Selection()), partial(_delete, still=old))
         with self._file.writing() as sql:
-            sql.execute("DELETE FROM handle WHERE at < ?", (now - HANDLE_SECONDS,))
+            for kept in ("handle", "digest_part"):
+                sql.execute(f"DELETE FROM {kept} WHERE at < ?", (now - HANDLE_SECONDS,))
             if pruned | self._forget_scans(sql, now - SCAN_SECONDS):
                 note_deletion(sql, now)
         self.erasure.maintain(now)
@@ -237,14 +233,16 @@ class Retention:
         return len(found)
 
 
-def _waiting_since(sql: sqlite3.Connection, endpoint: str, before: float) -> list[int]:
-    """Return the numbers of an endpoint's waiting deliveries that were accepted before a time.
+def _waiting_since(sql: sqlite3.Connection, endpoint: str, before: float, over: bool) -> list[int]:
+    """Return the numbers of an endpoint's waiting deliveries that were accepted before a time, and perhaps only those
+    whose scan is over.
 
     The members of a batch are as old as the youngest, so that it is repeated unchanged, or not at all.
     """
     query = (
         f"SELECT number FROM ({WAITING_SINCE}) d WHERE NOT EXISTS (SELECT 1 FROM delivery WHERE batch = d.batch"
-        " AND state = 'waiting' AND batch IS NOT NULL AND accepted_at >= ?2) ORDER BY accepted_at"
+        " AND state = 'waiting' AND batch IS NOT NULL AND accepted_at >= ?2)"
+        f" AND {OVER if over else 1} ORDER BY accepted_at"
     )
     return [row[0] for row in sql.execute(query, (endpoint, before))]
 

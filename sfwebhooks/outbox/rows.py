@@ -23,6 +23,9 @@ UNTRIED = "state = 'waiting' AND attempts = 0 AND replays = 0 AND refusals = 0 A
 FRESH = f"{UNTRIED} AND batch IS NULL"
 #: waiting for its due time
 LATE = "state = 'waiting' AND (attempts > 0 OR replays > 0 OR refusals > 0 OR crashes > 1 OR batch IS NOT NULL)"
+#: fresh, and not used as a probe; and a probe. Together they are FRESH, each with the words of an index
+UNTOUCHED = f"{FRESH} AND due_at = accepted_at"
+PROBED = f"{FRESH} AND due_at <> accepted_at AND (due_at <> accepted_at OR batch IS NOT NULL)"
 #: an event of a scan (?1; empty: of none), unless it is there
 ADD_EVENT = """
     INSERT OR IGNORE INTO event (scan, id, type, severity, special, at, data)
@@ -38,8 +41,9 @@ COUNT = """
 #: with the numbers just given
 INSERT = """
     INSERT OR FAIL INTO delivery
-        (event, endpoint, name, series, sequence, state, due_at, accepted_at, subject, backfilled)
-    SELECT ?2, column1, column2, series, last, 'waiting', ?3, ?3, ?4, ?5
+        (event, endpoint, name, series, sequence, state, due_at, accepted_at, subject, backfilled,
+         alone)
+    SELECT ?2, column1, column2, series, last, 'waiting', ?3, ?3, ?4, ?5, ?6
     FROM (VALUES {0}) CROSS JOIN sequence ON scan_id = ?1 AND endpoint = column1
 """
 #: most endpoints in one statement
@@ -76,6 +80,24 @@ Row = tuple[int, Delivery]
 NO_KEY = bytes(16)
 #: built once: calling an enum takes as long as a check of the file
 SEVERITIES = {int(severity): severity for severity in Severity}
+
+
+def parts(first: str = "0", order: str = "ASC") -> str:
+    """Return SQL for the parts of 256 numbers that have fresh deliveries, as `part (at)`; each is found by a jump in an
+    index. In a CROSS JOIN SQLite reads an endpoint's deliveries part by part, and in each by number.
+
+    Args:
+        first: SQL of a part before which there are none.
+        order: of the parts: ASC or DESC.
+    """
+    least, after = ("min", ">") if order == "ASC" else ("max", "<")
+    found = f"SELECT {least}(number >> 8) FROM delivery WHERE {FRESH} AND number >> 8"  # noqa: S608
+    return f"""
+        WITH RECURSIVE part (at) AS (
+            {found} >= {first}
+            UNION ALL SELECT ({found} {after} part.at) FROM part WHERE part.at IS NOT NULL
+        )
+    """  # noqa: S608
 
 
 def as_text(column: str) -> str:
@@ -180,7 +202,7 @@ def insert(
         (number,) = sql.execute(EVENT, row[:2]).fetchone()
         known = {name for (name,) in sql.execute("SELECT endpoint FROM delivery WHERE event = ?", (number,))}
         new = [one for one in wanted if one.endpoint not in known]
-    its = (row[0], number, now, event.subject, backfilled)
+    its = (row[0], number, now, event.subject, backfilled, event.goes_alone and not backfilled)
     for start in range(0, len(new), TOGETHER):
         part = new[start : start + TOGETHER]
         count, add = _for_endpoints(len(part))
@@ -191,6 +213,6 @@ def insert(
 
 @lru_cache(maxsize=TOGETHER)
 def _for_endpoints(number: int) -> tuple[str, str]:
-    """Return COUNT and INSERT for so many endpoints: a statement for each of them would take twice as long."""
-    pairs = ", ".join(f"(?{6 + 2 * at}, ?{7 + 2 * at})" for at in range(number))
+    """Return COUNT and INSERT for a number of endpoints: a statement for each of them would take twice as long."""
+    pairs = ", ".join(f"(?{7 + 2 * at}, ?{8 + 2 * at})" for at in range(number))
     return COUNT.format(", ".join(f"(?{2 + at})" for at in range(number))), INSERT.format(pairs)

@@ -164,8 +164,8 @@ class Scans:
             return {row[0] for row in sql.execute(RECEIVERS, (event.scan_id, event_key_of(event.id)))}
 
     def receivers(self, scan_id: str, event_ids: Sequence[str]) -> dict[str, set[str]]:
-        """Return id -> names of the endpoints that have a delivery of it, in any state, for those events of a scan that
-        have one.
+        """Return id -> names of the endpoints that have a delivery of it, in any state, for those of a scan's events
+        that have one.
 
         Args:
             event_ids: at most 500.
@@ -204,6 +204,14 @@ class Scans:
         with self._file.reading() as sql:
             rows = sql.execute(f"SELECT {COLUMNS} FROM scan WHERE ended IS NULL").fetchall()  # noqa: S608
         return [Scan(*row) for row in rows]
+
+    def begun(self, after: float) -> list[tuple[Scan, float, str | None]]:
+        """Return the scans that began after a time, each with that time and the name of the event that reported its
+        end (None: not yet)."""
+        query = f"SELECT {COLUMNS}, begun_at, ended FROM scan WHERE begun_at > ? AND ended IS NOT '' ORDER BY begun_at"  # noqa: S608
+        with self._file.reading() as sql:
+            rows = sql.execute(query, (after,)).fetchall()
+        return [(Scan(*row[:6]), *row[6:]) for row in rows]
 
     def tallies(self, scan_id: str | None = None) -> dict[str, int]:
         """Return state -> number of deliveries, of one scan or of all. Counts the rows: not for a hot path."""

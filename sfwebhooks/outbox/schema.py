@@ -71,12 +71,18 @@ TABLES = """
         refused_in  INTEGER,                    -- the endpoint's era in which it was first refused, alone or not
         subject     TEXT,                       -- deliveries about the same subject go one after the other
         backfilled  INTEGER NOT NULL DEFAULT 0, -- whether a backfill accepted it, after its scan
+        alone       INTEGER NOT NULL DEFAULT 0, -- whether no digest may have it
         UNIQUE (event, endpoint)
     );
     -- each page that a commit changes costs microseconds: an accepted delivery is in this index, in the one of UNIQUE,
-    -- where it is the last, and in no other but that of subjects
-    CREATE INDEX delivery_fresh ON delivery (endpoint, due_at, number)
+    -- where it is the last, and in no other but that of subjects. In parts of 256 numbers (`rows.parts`): those of an
+    -- event to many endpoints are in one page or two, and an endpoint's are found without reading those of others
+    CREATE INDEX delivery_fresh ON delivery (number >> 8, endpoint)
         WHERE state = 'waiting' AND attempts = 0 AND replays = 0 AND refusals = 0 AND crashes < 2 AND batch IS NULL;
+    -- few among many that wait for their digest
+    CREATE INDEX delivery_alone ON delivery (endpoint, number)
+        WHERE alone = 1 AND state = 'waiting' AND attempts = 0 AND replays = 0 AND refusals = 0 AND crashes < 2
+            AND batch IS NULL;
     CREATE INDEX delivery_late ON delivery (endpoint, due_at)
         WHERE state = 'waiting'
             AND (attempts > 0 OR replays > 0 OR refusals > 0 OR crashes > 1 OR batch IS NOT NULL);
@@ -90,7 +96,7 @@ TABLES = """
         WHERE state = 'waiting'
             AND (attempts > 0 OR replays > 0 OR refusals > 0 OR crashes > 1 OR batch IS NOT NULL);
     CREATE INDEX delivery_settled ON delivery (state, settled_at) WHERE state <> 'waiting';
-    CREATE INDEX delivery_batch ON delivery (batch) WHERE state = 'waiting' AND batch IS NOT NULL;
+    CREATE INDEX delivery_batch ON delivery (batch) WHERE batch IS NOT NULL;
     CREATE TRIGGER delivery_last AFTER DELETE ON delivery
         WHEN old.number > (SELECT coalesce(max(number), 0) FROM delivery)
         BEGIN UPDATE file SET reused = reused + old.number - (SELECT coalesce(max(number), 0) FROM delivery); END;
@@ -169,6 +175,22 @@ TABLES = """
         id       TEXT PRIMARY KEY,
         endpoint TEXT NOT NULL,
         members  TEXT NOT NULL              -- JSON, ids of the scan and of the event of each
+    ) WITHOUT ROWID;
+    CREATE TABLE digest_part (              -- digests that are some of those of a scan
+        batch    TEXT PRIMARY KEY,
+        endpoint TEXT NOT NULL,
+        scan_id  TEXT NOT NULL,
+        number   INTEGER NOT NULL,          -- 1, 2, 3 ...
+        total    INTEGER NOT NULL,
+        at       REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE watch (                    -- what the watch knows of scans (`watch`)
+        kind       TEXT NOT NULL,           -- type of the events about it; empty: of the watch itself
+        subject    TEXT NOT NULL,           -- an expectation, a scan, or the id of a target with modules
+        checked_at REAL NOT NULL,           -- what was before has been judged
+        begun_at   REAL,                    -- since when it is not well; NULL: it is
+        data       TEXT NOT NULL,           -- JSON
+        PRIMARY KEY (kind, subject)
     ) WITHOUT ROWID;
     CREATE TABLE tally (                    -- counts of what happened; rows are never deleted, and numbers only grow
         endpoint   TEXT NOT NULL,           -- empty: of none

@@ -34,7 +34,7 @@ ALL = f"""
 """
 QUEUES = f"""
     SELECT {as_text("endpoint")}, sum(number) FROM (
-        SELECT endpoint, count(*) number FROM delivery WHERE {FRESH} GROUP BY 1
+        SELECT endpoint, count(*) number FROM delivery WHERE {FRESH} GROUP BY number >> 8, 1
         UNION ALL SELECT endpoint, count(*) FROM delivery WHERE {LATE} GROUP BY 1
     ) GROUP BY 1
 """

@@ -42,6 +42,8 @@ EXPLOITED = (
 COLUMNS = f"hash, type, {DATA}, module, generated, confidence, visibility, risk, source_event_hash"
 #: limit of a read during a scan, in seconds: the scan cannot write meanwhile, or waits for us
 READ_SECONDS = 1.0
+#: rows of scans' settings that are read at once
+CONFIG_ROWS = 20_000
 #: SQLite steps between two checks of the clock
 STEPS = 10_000
 
@@ -163,6 +165,38 @@ class HostDatabase:
         """Return the ids of all scans, the newest first."""
         return [row[0] for row in self._rows("SELECT guid FROM tbl_scan_instance ORDER BY created DESC")]
 
+    def instances(self) -> list[tuple[str, str, str, float, float, str]]:
+        """Return id, name, target, start, end (both epoch seconds, 0: none) and status of all scans; names and targets
+        as stored (see `escapes`)."""
+        times = "max(ifnull(started, 0), ifnull(created, 0)) / 1000.0, ifnull(ended, 0) / 1000.0"
+        query = f"SELECT guid, name, seed_target, {times}, status FROM tbl_scan_instance"  # noqa: S608
+        return [(*map(str, row[:3]), *map(float, row[3:5]), str(row[5])) for row in self._rows(query)]  # type: ignore[misc]
+
+    def modules_of(self, scan_ids: Collection[str], until: float) -> dict[str, list[str]]:
+        """Return the modules of some scans, without output modules.
+
+        The host has no index for them, so the table is read from its end, where those of the last scans are, in short
+        parts between which a scan can write.
+
+        Args:
+            until: monotonic seconds at which the search ends, with what was found.
+        """
+        left, found = set(scan_ids), {}
+        end = max((row[0] for row in self._rows("SELECT ifnull(max(rowid), 0) FROM tbl_scan_config")), default=0)
+        query = "SELECT scan_instance_id, val FROM tbl_scan_config WHERE rowid BETWEEN ? AND ?"
+        while left and end > 0 and time.monotonic() < until:
+            for scan_id, names in self._rows(f"{query} AND opt = '_modulesenabled'", end - CONFIG_ROWS + 1, end):
+                if scan_id in left:
+                    left.discard(scan_id)
+                    found[scan_id] = not_output(str(names).split(","))
+            end -= CONFIG_ROWS
+        return found
+
+    def number_of_findings(self, scan_id: str) -> int:
+        """Return the number of a scan's findings."""
+        query = "SELECT count(*) FROM tbl_scan_results WHERE scan_instance_id = ? AND type <> ?"
+        return int(self._rows(query, scan_id, ROOT)[0][0])
+
     def target_type(self, scan_id: str) -> str:
         """Return the host's type of a scan's target; empty if the scan ended before it was stored."""
         query = "SELECT type FROM tbl_scan_results WHERE scan_instance_id = ? AND source_event_hash = ? AND type <> ?"
@@ -267,7 +301,7 @@ class HostDatabase:
         """Return hash, type and risk of all findings of a scan, and 1 or 0: whether they are vulnerabilities that are
         known to be exploited; in order of creation."""
         query = (
-            f"SELECT hash, type, risk, {self._exploited} FROM tbl_scan_results"  # noqa: S608
+            f"SELECT hash, type, {RISK}, {self._exploited} FROM tbl_scan_results"  # noqa: S608
             " WHERE scan_instance_id = ? AND type <> ? ORDER BY rowid"
         )
         return self._rows(query, scan_id, ROOT)

@@ -14,9 +14,9 @@ from typing import Any
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, WebhookEvent, clean_text, lifecycle_id, timestamp
-from sfwebhooks.formats.redaction import for_chat
 from sfwebhooks.masking import masked_error
 from sfwebhooks.outbox.finding_counts import TopFinding
+from sfwebhooks.redaction import for_everybody
 from sfwebhooks.scan.from_host import ScanResult
 from sfwebhooks.scan.host_database import ABORTED, FINISHED, READ_SECONDS, HostDatabase, not_output
 from sfwebhooks.scan.host_log import credentials_of
@@ -94,7 +94,7 @@ def _top(finding: TopFinding) -> dict[str, str]:
     """Return a finding in short, with secrets masked: a subscriber to scans' ends need not have asked for findings."""
     return {
         "event_type": finding.type,
-        "data": in_line(clean_text(for_chat(finding.type, finding.data)), TOP_DATA_MAX),
+        "data": in_line(clean_text(for_everybody(finding.type, finding.data)), TOP_DATA_MAX),
         "severity": finding.severity.label,
         "module": finding.module,
         "hash": finding.hash,

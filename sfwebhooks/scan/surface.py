@@ -16,8 +16,8 @@ from typing import Any
 from sfwebhooks import fingerprints
 from sfwebhooks.errors import NotYetError
 from sfwebhooks.events import Scan, WebhookEvent, lifecycle_id, timestamp
-from sfwebhooks.formats.redaction import for_chat
 from sfwebhooks.outbox.sightings import Surface
+from sfwebhooks.redaction import for_everybody
 from sfwebhooks.scan.findings import SOURCE_MAX, event_of_finding
 from sfwebhooks.scan.from_host import ScanResult
 from sfwebhooks.scan.host_database import HostDatabase
@@ -126,11 +126,11 @@ def scanned(database: HostDatabase, scan: Scan, deadline: float) -> Iterator[Web
 
 
 def item_of(event: WebhookEvent) -> Json:
-    """Return a finding as surface_changed names it, with secrets masked: a subscriber need not have asked for findings."""
+    """Return a finding as surface_changed names it, secrets masked: a subscriber need not have asked for findings."""
     data = event.data
     return {
         "event_type": data["event_type"],
-        "data": for_chat(data["event_type"], data["data"][:SOURCE_MAX]),
+        "data": for_everybody(data["event_type"], data["data"][:SOURCE_MAX]),
         "severity": event.severity.label,
         "module": data["module"],
         "hash": data["hash"],
@@ -158,7 +158,9 @@ def _side(database: HostDatabase, scan: Scan, keys: Collection[bytes], deadline:
 
 def _whole(database: HostDatabase, scan: Scan, hashes: Iterable[str]) -> Iterator[WebhookEvent]:
     for finding in database.findings(scan.id, hashes):
-        yield event_of_finding(finding, scan, "", database.enrichment)
+        event = event_of_finding(finding, scan, "", database.enrichment)
+        if not event.problem:  # in a source
+            yield event
 
 
 def _changes(database: HostDatabase, scan: Scan, earlier: Scan, pairs: Sequence[tuple[str, str, str]]) -> list[Json]:

@@ -215,7 +215,8 @@ def _look(known: Situation, found: Settings, said: str, now: float) -> Look:
         )
     if backlog.waiting and known.owner and known.owner.hangs(now):
         return look(Standing.HANGING, hanging(known.owner), "red")
-    if backlog.oldest_at is not None and now - backlog.oldest_at > AGE_SHARE * endpoint.max_age:
+    limit = AGE_SHARE * endpoint.max_age  # a delivery that waits for its digest is as old as that
+    if backlog.oldest_at is not None and backlog.oldest_at < endpoint.digest.due_until(now - limit):
         return look(Standing.LATE, "waiting too long", "red")
     if not health.healthy:
         return look(Standing.READY, "not tried since its settings changed", "yellow")

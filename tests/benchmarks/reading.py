@@ -7,12 +7,14 @@ import random
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from requests.structures import CaseInsensitiveDict
 
-from sfwebhooks import decoding, jsontext, masking, searching, signing_keys, strict_json
+from sfwebhooks import decoding, jsontext, masking, redaction, searching, sensitive, signing_keys, strict_json
 from sfwebhooks import text as words
 from sfwebhooks.attempts import Reply
 from sfwebhooks.config import values
@@ -21,8 +23,8 @@ from sfwebhooks.config.settings import find_file, load
 from sfwebhooks.delivery.troubleshooting import cure
 from sfwebhooks.emission import Emission, event_of
 from sfwebhooks.endpoints import Endpoint, Secret
-from sfwebhooks.events import Delivery, clean_text, printable
-from sfwebhooks.formats import FORMATS, redaction, slack
+from sfwebhooks.events import Batch, Delivery, clean_text, printable
+from sfwebhooks.formats import render, slack
 from sfwebhooks.naming import naming_of
 from sfwebhooks.network.addresses import literal
 from sfwebhooks.network.http_reader import ReplyReader
@@ -61,7 +63,7 @@ def exhaust(items: Iterable[object]) -> None:
 
 
 def rendered(style: str, text: str, endpoint: Endpoint, **event: Any) -> None:
-    FORMATS[style].render(a_delivery(an_event(**event)), endpoint)
+    render(Batch((a_delivery(an_event(**event)),)), replace(endpoint, format=style))
 
 
 def finding(style: str, endpoint: Endpoint) -> Callable[[str], object]:
@@ -69,14 +71,16 @@ def finding(style: str, endpoint: Endpoint) -> Callable[[str], object]:
 
     def run(text: str) -> object:
         one = a_finding(data=text, module=text, data_source=text, type="VULNERABILITY_CVE_HIGH")
-        return FORMATS[style].render(a_delivery(event_of_finding(one, a_scan(), text)), endpoint)
+        delivery = a_delivery(event_of_finding(one, a_scan(), text))
+        return render(Batch((delivery,)), replace(endpoint, format=style))
 
     return run
 
 
 def alert(text: str) -> object:
     content = {"message": text, "title": text, "list": [text], text[:3000]: "x", "evidence": [{"data": text[:99]}]}
-    return FORMATS["slack"].render(a_delivery(an_event(type="system_alert", data=content)), an_endpoint())
+    delivery = a_delivery(an_event(type="system_alert", data=content))
+    return render(Batch((delivery,)), an_endpoint(format="slack"))
 
 
 def delivery_of(text: str) -> Delivery:
@@ -85,7 +89,18 @@ def delivery_of(text: str) -> Delivery:
 
 def evidence(text: str) -> object:
     quoted = [{"event_type": "RAW_RIR_DATA", "data": text[at : at + 1024]} for at in range(32)]
-    return redaction.about_for_chat(text, quoted)
+    event = an_event(data={"title": text, "evidence": quoted})
+    return redaction.explained(a_delivery(event), redaction.rules_with((), None, is_chat=True))
+
+
+def expressions(text: str) -> object:
+    ours = redaction.rules_with(("/(a+)+$/: mask", "/[^@]+@/: drop"), None, is_chat=False)
+    return redaction.explained(a_delivery(an_event(data={"data": text})), ours)
+
+
+def rules(text: str) -> None:
+    with suppress(ValueError):
+        values.redact_rules(text)
 
 
 def written(name: str, content: str) -> Path:
@@ -135,16 +150,24 @@ OF_TEXT: dict[str, Callable[[str], object]] = {
     "beginnings of a part of it": lambda text: exhaust(searching.beginnings(text[: len(text) // 2] + "x", text)),
     "ends of a part of it": lambda text: exhaust(searching.ends("x" + text[len(text) // 2 :], text)),
     "views": lambda text: exhaust(decoding.views(text)),
-    "masked, all of it": lambda text: masking.masked(text, GUARDED, len(text)),
-    "masked, an excerpt": lambda text: masking.masked(text, GUARDED, 1024),
-    "masked, it is the secret": lambda text: masking.masked(text[:-1], an_endpoint(api_key=Secret(text)), 1024),
+    "masked, all of it": lambda text: masking.Mask.of(GUARDED).over(text, len(text)),
+    "masked, an excerpt": lambda text: masking.Mask.of(GUARDED).over(text, 1024),
+    "masked, it is the secret": lambda text: masking.Mask.of(an_endpoint(api_key=Secret(text))).over(text[:-1], 1024),
     "masked_error": lambda text: masking.masked_error(text, [GUARDED], [text[:9999]]),
     "excerpt of a reply": lambda text: excerpt(Reply(400, body=data(text)), masking.Mask.of(GUARDED)),
     "shown": masking.shown,
     "shown_name": masking.shown_name,
-    "for_chat, a password": lambda text: redaction.for_chat("PASSWORD_COMPROMISED", text),
-    "for_chat, a type": lambda text: redaction.for_chat(text, "data"),
-    "about_for_chat": evidence,
+    "a password": lambda text: sensitive.masked_value("PASSWORD_COMPROMISED", text),
+    "an address": lambda text: sensitive.masked_value("EMAILADDR_COMPROMISED", text),
+    "a name": lambda text: sensitive.masked_value("HUMAN_NAME", text),
+    "parts of a password": lambda text: exhaust(sensitive.parts_of("PASSWORD_COMPROMISED", text)),
+    "private keys in a text": sensitive.without_keys,
+    "card numbers in a text": sensitive.without_cards,
+    "passwords in a text": sensitive.without_passwords,
+    "redaction of a type": lambda text: redaction.for_everybody(text, "data"),
+    "redaction of quotations": evidence,
+    "redaction by expressions": expressions,
+    "rules of redact": rules,
     "slack, a finding": finding("slack", GUARDED),
     "slack, an alert": alert,
     "slack, a reply": lambda text: slack.read(Reply(400, body=data(text)), a_batch()),

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from sfwebhooks.endpoints import Secret
-from sfwebhooks.formats import FORMATS
+from sfwebhooks.events import Batch
+from sfwebhooks.formats import FORMATS, render
 from sfwebhooks.jsontext import Stored, kept
 from tests.benchmarks.accepting import event_of
 from tests.benchmarks.measure import Measure, Row, whole, with_null_row
@@ -29,9 +30,9 @@ def rendering(name: str) -> Callable[[int], Measure]:
 
     def row(events: int) -> Measure:
         data = [Stored(kept(event_of(number).data)) for number in range(events)]
-        deliveries = [a_delivery(an_event(number, data=one)) for number, one in enumerate(data)]
+        batches = [Batch((a_delivery(an_event(number, data=one)),)) for number, one in enumerate(data)]
         endpoint = an_endpoint(format=name, secrets=["s" * 32], own=OWN.get(name, {}))
-        return of_all(deliveries, lambda delivery: FORMATS[name].render(delivery, endpoint))
+        return of_all(batches, lambda batch: render(batch, endpoint))
 
     return row
 

@@ -8,17 +8,19 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 
-from sfwebhooks.catalogue import EVENT_TYPES, EventType, Origin, type_named
+from sfwebhooks.catalogue import EVENT_TYPES, WATCH_TYPES, EventType, Origin, type_named
 from sfwebhooks.catalogue.fields import Field
+from sfwebhooks.config.settings import load_mapping
 from sfwebhooks.delivery import alerts
 from sfwebhooks.endpoints import names_of, subscribed_name
 from sfwebhooks.enrichment.enrichment import NO_ENRICHMENT
@@ -36,14 +38,27 @@ from sfwebhooks.scan import correlations, progress
 from sfwebhooks.scan import lifecycle as scan_life
 from sfwebhooks.scan.findings import DATA_MAX, Finding, Source, event_of_finding
 from sfwebhooks.scan.from_host import ScanResult, result_of
-from sfwebhooks.scan.host_database import HostDatabase
+from sfwebhooks.scan.host_database import DATABASE, HostDatabase
 from sfwebhooks.scan.host_log import ModuleError, unset_event
 from sfwebhooks.scan.host_log import event_of_error as error_event
 from sfwebhooks.scan.progress import Progress
 from sfwebhooks.scan.surface import surface_event
+from sfwebhooks.scan.watch import Watch
 from sfwebhooks.screening import Wanted
 from sfwebhooks.severity import SEVERITY_OF_TYPE, Severity, severity_of
-from tests.builders import CVE, NOW, a_correlation, a_finding, a_scan, an_endpoint, an_enrichment, an_event, claim_one
+from tests.builders import (
+    CVE,
+    NOW,
+    a_correlation,
+    a_finding,
+    a_host_database,
+    a_scan,
+    add_past_scan,
+    an_endpoint,
+    an_enrichment,
+    an_event,
+    claim_one,
+)
 from tests.hosted import add_scan
 
 GUIDES = """scan_started scan_completed scan_failed scan_progress high_risk_event medium_risk_event vulnerability_found
@@ -230,12 +245,52 @@ def module_errors() -> list[WebhookEvent]:
     return [*(error_event(error, a_scan(), (), ()) for error in found), unset_event(["sfp_x", "sfp_y"], a_scan())]
 
 
+@cache
+def watched() -> tuple[WebhookEvent, ...]:
+    """Return the events of the watch over a target that is scanned each day, each trouble with its end."""
+    begun, day = NOW - NOW % 86400 + 7200, 86400
+    with tempfile.TemporaryDirectory() as folder, closing(Outbox(Path(folder) / "webhooks.db")) as outbox:
+        database = Path(folder) / DATABASE
+        a_host_database(database, a_scan())
+        named = {"team": {"url": "https://a.test", "events": list(WATCH_TYPES)}}
+        daily = load_mapping({**named, "webhooks-expect": {"daily": ["0 2 * * *", "acme.test", "never.test"]}})
+        watch, made = Watch(daily, outbox, timezone.utc), []
+
+        def scan(number: int, **values: Any) -> None:
+            add_past_scan(database, f"S{number}", begun + number * day, **{"findings": 40, **values})
+            made.extend(watch.look(begun + number * day + 4000))
+
+        watch.look(begun - 3600)
+        for number in range(4):
+            scan(number)
+        scan(4, findings=5, failed=["sfp_shodan"])
+        scan(5)
+        made += watch.look(begun + 7 * day)
+        scan(7)
+        scan(8, seconds=0)
+        made += watch.look(begun + 9 * day - 4000)  # a later one finishes first
+        scan(9)
+        scan(10, seconds=0)
+        made += watch.look(begun + 10 * day + 9000)
+        with closing(sqlite3.connect(database)) as sql, sql:
+            sql.execute("DELETE FROM tbl_scan_instance WHERE guid = 'S10'")
+        made += Watch(load_mapping(named), outbox, timezone.utc).look(begun + 11 * day)
+    return tuple(made)
+
+
 def all_correlations() -> list[WebhookEvent]:
     """Return a correlation of each risk, and what counts them."""
     found = [a_correlation(rule_risk=risk) for risk in ("HIGH", "MEDIUM", "LOW", "INFO")]
     evidence = (Source("INTERNET_NAME", "acme.example", "SpiderFoot UI", "h"),)
     events_sent = [correlations.event_of_correlation(one, evidence, a_scan(), NOW) for one in found]
     return [*events_sent, correlations.completed(a_scan(), found, NOW)]
+
+
+def all_of_watch(name: str) -> Iterator[WebhookEvent]:
+    """Yield the events of the watch of a type, each with and without a link."""
+    for event in watched():
+        if event.type == name:
+            yield from (event, linked(event))
 
 
 def comparisons(folder: Path) -> list[WebhookEvent]:
@@ -288,7 +343,9 @@ def conforms(value: dict[str, Any], fields: tuple[Field, ...]) -> None:
     assert list(value) == [field.name for field in fields if field.name in value]
     assert {field.name for field in fields if field.required} <= value.keys()
     for field in fields:
-        if field.name in value:
+        if value.get(field.name, field) is None:
+            assert field.nullable
+        elif field.name in value:
             has_type(value[field.name], field)
 
 
@@ -399,6 +456,7 @@ def test_a_finding_has_no_other_severities_than_the_catalogue_says(entry: EventT
         ("system_alert", system_alerts),
         ("resource_warning", warnings_of_resources),
         ("module_error", module_errors),
+        *((name, lambda name=name: [*all_of_watch(name)]) for name in sorted(WATCH_TYPES)),
     ],
 )
 def test_events_about_trouble_are_as_the_catalogue_says(name: str, made: Callable[[], list[WebhookEvent]]) -> None:
@@ -431,7 +489,7 @@ def test_the_example_of_a_comparison_is_what_surface_builds_of_those_scans(tmp_p
 
 def test_what_the_catalogue_has_is_what_the_code_can_send(tmp_path: Path) -> None:
     reachable = {"scan_started", progress.NAME, "scan_failed", *scan_life.END_OF_STATUS.values()}
-    alerts_and_more = (system_alerts(), warnings_of_resources(), module_errors(), all_correlations())
+    alerts_and_more = (system_alerts(), warnings_of_resources(), module_errors(), all_correlations(), watched())
     for events in (*alerts_and_more, comparisons(tmp_path)):
         reachable |= {event.type for event in events}
     for event in all_findings():
@@ -448,7 +506,7 @@ def test_the_severity_of_an_end_is_the_one_that_scans_gives_it(name: str) -> Non
 def test_what_only_scans_or_we_ourselves_know_is_not_for_other_tools_to_emit() -> None:
     refused = {entry.name for entry in EVENT_TYPES} - {entry.name for entry in BY_OTHERS}
     ours = {"correlation_found", "correlation_completed", "system_alert", "resource_warning", "module_error"}
-    assert refused == {*ours, "surface_changed"}
+    assert refused == {*ours, *WATCH_TYPES, "surface_changed"}
 
 
 def test_the_counts_of_an_example_are_those_of_its_types() -> None:

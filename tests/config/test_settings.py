@@ -12,6 +12,7 @@ from sfwebhooks.config.endpoint import formats_for
 from sfwebhooks.config.file import MISTAKES_MAX, Draft, Mistake, read_settings
 from sfwebhooks.config.options import GENERAL_OPTIONS, OPEN_OPTIONS, RESERVED_METADATA, all_options
 from sfwebhooks.config.settings import Settings, disabled, find_file, load, load_mapping
+from sfwebhooks.digesting import Digesting, Rhythm
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.formats.generic import message
 from sfwebhooks.outbox.file import Storage
@@ -583,6 +584,12 @@ def test_a_wrong_endpoint_is_out_and_the_right_ones_work(tmp_path: Path) -> None
         ("batch_size", "0"),
         ("batch_size", "1001"),
         ("batch_wait", "2h"),
+        ("digest", "hourly"),
+        ("digest", "daily"),
+        ("digest", "daily 24:00"),
+        ("digest", "daily 8:5"),
+        ("digest", "scan 08:00"),
+        ("digest", "0s"),
         ("fallback", "nobody"),
         ("fallback", "team"),
         ("header.", "x"),
@@ -749,12 +756,12 @@ def test_where_its_events_are_not_known_a_warning_says_how_to_catch_up(tmp_path:
 
 
 def test_all_words_that_are_not_events_are_named_at_once(tmp_path: Path) -> None:
-    found = settings(tmp_path, f"{TEAM}events = scan_complete, all, high_risk, !finding.severe, nothing\n")
+    found = settings(tmp_path, f"{TEAM}events = scan_complete, all, high_risk, !finding.severe, silence\n")
     assert mistake(found).problem == (
         '"scan_complete" is not an event. Did you mean "scan_completed"? '
         '"high_risk" is not an event. Did you mean "high_risk_event"? '
         '"!finding.severe" is not an event. Did you mean "finding.malware"? '
-        '"nothing" is not an event. Expected event names, * patterns, all, !name'
+        '"silence" is not an event. Expected event names, * patterns, all, !name'
     )
 
 
@@ -1289,3 +1296,34 @@ def test_an_endpoint_whose_inherited_events_are_not_understood_is_not_called_hel
     assert "[webhooks.a]: accepts nothing (once this is corrected, sfwebhooks backfill sends it" in str(
         found.mistakes[-1]
     )
+
+
+CHAT = "[webhooks.team]\nurl = https://x.example/\nformat = slack\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("auto", Digesting(Rhythm.AUTO)),
+        ("off", Digesting()),
+        ("scan", Digesting(Rhythm.SCAN)),
+        ("30s", Digesting(Rhythm.INTERVAL, seconds=30)),
+        ("5m", Digesting(Rhythm.INTERVAL, seconds=300)),
+        ("daily 08:00", Digesting(Rhythm.DAILY, minute=480)),
+        ("daily  8:05", Digesting(Rhythm.DAILY, minute=485)),
+    ],
+)
+def test_a_chat_says_when_its_findings_go_together(tmp_path: Path, value: str, expected: Digesting) -> None:
+    assert only(settings(tmp_path, f"{CHAT}digest = {value}\n")).digest == expected
+    assert only(settings(tmp_path, f"[webhooks]\ndigest = {value}\n{CHAT}")).digest == expected
+
+
+def test_chats_have_digests_unless_they_say_no_and_programs_have_none(tmp_path: Path) -> None:
+    assert only(settings(tmp_path, CHAT)).digest == Digesting(Rhythm.AUTO)
+    assert only(settings(tmp_path, f"[webhooks]\ndigest = scan\n{TEAM}")).digest == Digesting()
+    (mistake,) = settings(tmp_path, f"{TEAM}digest = scan\n").mistakes
+    assert "digest requires one of the formats apprise" in str(mistake) and "batch_size" in str(mistake)
+
+
+def test_a_daily_digest_needs_a_process_at_that_time(tmp_path: Path) -> None:
+    assert any("digest = daily" in text for text in settings(tmp_path, f"{CHAT}digest = daily 08:00\n").warnings)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from tests.limits import limits_of
 
 LIMITS = {
+    "ownership.Note.rested_at": 0.0,
+    "pace.BURST": 5,
+    "pace.Pace.brake": 0.0,
+    "pace.Pace.rested_at": 0.0,
     "alert_timing.GATHER_SECONDS": 1.0,
     "alert_timing.DEATHS_SECONDS": 5.0,
     "background.ROUND_SECONDS": 1.0,

@@ -413,9 +413,13 @@ def test_deliveries_that_wait_since_an_operator_paused_it_are_not_reported(
 def test_the_oldest_delivery_is_found_in_an_index(outbox: Outbox) -> None:
     put(outbox, an_endpoint())
     plan = sql(outbox, "EXPLAIN QUERY PLAN " + OLDEST.replace("?1", "'team'"))
-    indexes = ("delivery_fresh", "delivery_overtaken", "delivery_late_age")
-    found = [row[3].replace("COVERING ", "") for row in plan if " delivery " in row[3]]
-    assert found == [f"SEARCH delivery USING INDEX {index} (endpoint=?)" for index in indexes]
+    found = [row[3].replace("COVERING ", "") for row in plan if " delivery" in row[3]]
+    assert found == [
+        *["SEARCH delivery USING INDEX delivery_fresh (<expr>>?)"] * 2,
+        "SEARCH d USING INDEX delivery_fresh (<expr>=? AND endpoint=?)",
+        "SEARCH delivery USING INDEX delivery_overtaken (endpoint=?)",
+        "SEARCH delivery USING INDEX delivery_late_age (endpoint=?)",
+    ]
 
 
 # --- certificates

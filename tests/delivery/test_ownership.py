@@ -55,8 +55,9 @@ def note_of(lock: Lock) -> Note:
 
 
 def test_a_note_is_read_as_it_was_written() -> None:
-    note = Note(1795255200.125, 4711, 1795255260.0, "3f2a91")
-    assert (str(note), Note.read(str(note))) == ("1795255200.125 4711 1795255260 3f2a91", note)
+    note = Note(1795255200.125, 4711, 1795255260.0, "3f2a91", 1795255215.5)
+    assert (str(note), Note.read(str(note))) == ("1795255200.125 4711 1795255260 3f2a91 1795255215.500", note)
+    assert Note.read("1795255200.125 4711 1795255260  0.000") == Note(1795255200.125, 4711, 1795255260.0)
     assert Note.read(str(Note())) == Note()
 
 

@@ -25,6 +25,7 @@ from sfwebhooks.delivery.workers import Workers
 from sfwebhooks.errors import ShortageError
 from sfwebhooks.formats import FORMATS, generic
 from sfwebhooks.formats.format import Format
+from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import SHORTAGE_SECONDS
 from tests.builders import PATIENCE, an_endpoint
@@ -249,7 +250,7 @@ def test_an_endpoint_keeps_its_descriptors_while_it_has_work(scarce: Scarce) -> 
 def test_an_endpoint_keeps_its_descriptors_when_a_retry_is_due(scarce: Scarce, outbox: Outbox, clock: Clock) -> None:
     scarce.first.answer = 500
     scarce.run_short()
-    clock.now = float(outbox.queue.next_due("first") or 0.0)
+    clock.now = float(outbox.queue.next_due(Limits("first"), clock.now) or 0.0)
     scarce.dispatcher.tick()
     assert scarce.queue("first").owned is True
 

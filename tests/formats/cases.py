@@ -10,8 +10,8 @@ import pytest
 
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.config.settings import Settings, load_mapping
-from sfwebhooks.events import Delivery, WebhookEvent
-from sfwebhooks.formats import FORMATS
+from sfwebhooks.events import Batch, Delivery, WebhookEvent
+from sfwebhooks.formats import render
 from sfwebhooks.scan.findings import Source, event_of_finding
 from sfwebhooks.severity import Severity
 from tests.builders import URL, a_delivery, a_finding, a_scan, an_endpoint, an_event
@@ -54,7 +54,7 @@ def cve(number: int) -> str:
 def rendered(format: str, delivery: Delivery, **values: Any) -> dict[str, Any]:
     """Return the message that goes out for a delivery, parsed."""
     endpoint = an_endpoint(ui_url=UI, format=format, **values)
-    content = FORMATS[format].render(delivery, endpoint)
+    content = render(Batch((delivery,)), endpoint)
     assert content.headers["Content-Type"] == "application/json"
     message: dict[str, Any] = json.loads(content.body.decode())
     return message

@@ -19,7 +19,7 @@ from tests.receivers.vendor import Answer, Asked, serve
 
 ROOT = Path(__file__).parents[2]
 (CODE,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.S)
-LINE = '    "google_chat",\n'
+LINE = '    "google_chat": ("chat.googleapis.com",),\n'
 KEY = "AKq7-token-of-an-application"
 
 
@@ -46,7 +46,7 @@ def test_one_file_and_one_line_are_enough(gotify: tuple[str, list[Asked]], tmp_p
     registry = package / "formats" / "__init__.py"
     text = registry.read_text(encoding="utf-8")
     assert text.count(LINE) == 1
-    registry.write_text(text.replace(LINE, f'{LINE}    "gotify",\n'), encoding="utf-8")
+    registry.write_text(text.replace(LINE, f'{LINE}    "gotify": (),\n'), encoding="utf-8")
     settings = tmp_path / "webhooks.ini"
     settings.touch(0o600)
 

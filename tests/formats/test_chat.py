@@ -6,13 +6,16 @@ import pytest
 
 from sfwebhooks.config.settings import load_mapping
 from sfwebhooks.formats.chat import Notice, notice, without_mentions
+from sfwebhooks.redaction import explained, rules_with
 from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.severity import Severity
 from tests.builders import URL, a_delivery, a_finding, a_scan, an_endpoint, an_event
 
+CHAT = rules_with((), None, is_chat=True)
+
 
 def notice_of(name: str, **data: Any) -> Notice:
-    return notice(a_delivery(an_event(type=name, severity=Severity.INFO, data=data)), an_endpoint())
+    return notice(explained(a_delivery(an_event(type=name, severity=Severity.INFO, data=data)), CHAT)[0], an_endpoint())
 
 
 def test_long_data_is_shown_with_its_length() -> None:
@@ -67,23 +70,26 @@ def test_counts_of_any_event_are_one_line_instead_of_many_facts() -> None:
 
 
 def test_evidence_is_shown_in_short_lines() -> None:
-    evidence = [{"event_type": "EMAILADDR", "data": "a@acme.example"}, {"event_type": "LEAKSITE_CONTENT", "data": "x"}]
+    evidence = [
+        {"event_type": "EMAILADDR", "data": "jane@acme.example"},
+        {"event_type": "LEAKSITE_CONTENT", "data": "x"},
+    ]
     assert dict(notice_of("correlation_found", evidence=evidence).facts)["Evidence"] == (
-        "EMAILADDR a@acme.example\nLEAKSITE_CONTENT"
+        "EMAILADDR j••••@acme.example\nLEAKSITE_CONTENT"
     )
     many = dict(notice_of("correlation_found", evidence=evidence * 4).facts)["Evidence"].split("\n")
     assert (many[:2], many[4:]) == (
-        ["EMAILADDR a@acme.example", "LEAKSITE_CONTENT"],
-        ["EMAILADDR a@acme.example", "and 3 more"],
+        ["EMAILADDR j••••@acme.example", "LEAKSITE_CONTENT"],
+        ["EMAILADDR j••••@acme.example", "and 3 more"],
     )
 
 
 def test_a_secret_that_a_correlation_quotes_is_masked_in_its_words_too() -> None:
-    leaked = {"event_type": "PASSWORD_COMPROMISED", "data": "a@acme.example:hunter22! [x]"}
+    leaked = {"event_type": "PASSWORD_COMPROMISED", "data": "jane@acme.example:hunter22! [x]"}
     rubbish = [7, {}, {"event_type": "EMAILADDR", "data": ""}, {"event_type": None, "data": 7}]
-    title = "Password in several leaks: a@acme.example:hunter22! [x]"
+    title = "Password in several leaks: jane@acme.example:hunter22! [x]"
     shown = notice_of("correlation_found", title=title, evidence=[leaked, *rubbish]).body
-    assert shown == "Password in several leaks: a@acme.example:h••••! [x]"
+    assert shown == "Password in several leaks: j••••@acme.example:h••••! [x]"
 
 
 def test_values_of_unknown_shape_are_not_shown_since_they_might_hold_a_secret() -> None:

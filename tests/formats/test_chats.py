@@ -10,8 +10,8 @@ import pytest
 
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.endpoints import Endpoint, Secret
-from sfwebhooks.events import Delivery
-from sfwebhooks.formats import FORMATS
+from sfwebhooks.events import Batch, Delivery
+from sfwebhooks.formats import FORMATS, render
 from sfwebhooks.scan.findings import Source, event_of_finding
 from sfwebhooks.severity import Severity
 from tests.builders import a_delivery, a_finding, a_scan, an_endpoint, an_event
@@ -49,8 +49,12 @@ def to(name: str, **values: Any) -> Endpoint:
     return an_endpoint(format=name, own=own, **{"ui_url": UI, **values})
 
 
+def sent(name: str, delivery: Delivery, **values: Any) -> bytes:
+    return render(Batch((delivery,)), to(name, **values)).body
+
+
 def message_of(name: str, delivery: Delivery) -> Json:
-    message: Json = json.loads(FORMATS[name].render(delivery, to(name)).body)
+    message: Json = json.loads(sent(name, delivery))
     return message
 
 
@@ -121,15 +125,15 @@ def test_data_of_any_shape_does_no_harm(name: str, value: Any) -> None:
 def test_without_a_scan_there_is_no_link_and_without_ui_url_neither(name: str) -> None:
     alone = a_delivery(an_event(type="system_alert", scan=None, data={"message": "endpoint team is failing"}))
     assert problem(name, alone) == ""
-    sent = (FORMATS[name].render(one, to(name, ui_url=ui)).body for one, ui in ((alone, UI), (a_delivery(), "")))
-    assert not any(b"Open scan" in body or b"scaninfo" in body for body in sent)
+    bodies = (sent(name, one, ui_url=ui) for one, ui in ((alone, UI), (a_delivery(), "")))
+    assert not any(b"Open scan" in body or b"scaninfo" in body for body in bodies)
 
 
 @SERVICE
 def test_a_finding_shows_what_where_how_and_the_link(name: str) -> None:
     sources = (Source("TCP_PORT_OPEN", "mail.acme.example:25", "m", "h"), Source("ROOT", "acme.example", "", "ROOT"))
     finding = a_finding(type="VULNERABILITY_CVE_HIGH", module="sfp_x", confidence=75, sources=sources)
-    body = FORMATS[name].render(a_delivery(event_of_finding(finding, a_scan(), "CVE"), sequence=17), to(name)).body
+    body = sent(name, a_delivery(event_of_finding(finding, a_scan(), "CVE"), sequence=17))
     for shown in ("High: CVE", "CVE-2026-0001 on mail.acme.example", "acme.example", "VULNERABILITY_CVE_HIGH", "sfp_x",
                   "75 %", "Found via", "TCP_PORT_OPEN mail.acme.example:25", "Weekly Security Scan",
                   "2026-11-21 10:00:00 UTC", "#17", f"{UI}/scaninfo?id=5C4A0001"):  # fmt: skip
@@ -140,11 +144,11 @@ def test_a_finding_shows_what_where_how_and_the_link(name: str) -> None:
 @pytest.mark.parametrize("key", ["backfilled", "replayed"])
 def test_what_comes_late_says_so(name: str, key: str) -> None:
     values: list[dict[str, Any]] = [{key: True}, {key: False}]
-    late, live = (FORMATS[name].render(a_delivery(**one), to(name)).body for one in values)
+    late, live = (sent(name, a_delivery(**one)) for one in values)
     assert (key.encode() in late, key.encode() in live) == (True, False)
 
 
 @SERVICE
 def test_no_leaked_password_reaches_the_chat(name: str) -> None:
     leaked = a_finding(type="PASSWORD_COMPROMISED", data="jane@acme.example:hunter22! [x]")
-    assert b"unter22" not in FORMATS[name].render(a_delivery(event_of_finding(leaked, a_scan(), "d")), to(name)).body
+    assert b"unter22" not in sent(name, a_delivery(event_of_finding(leaked, a_scan(), "d")))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from sfwebhooks.events import Batch, Delivery
-from sfwebhooks.formats import render
+from sfwebhooks.formats import FORMATS, render
 from sfwebhooks.formats.chat import Notice
-from sfwebhooks.formats.digest import DIGEST_BYTES, DIGEST_MAX, DIGEST_SECONDS, LINE_MAX, NAMED_MAX, digest_notice
+from sfwebhooks.formats.digest import DIGEST_BYTES, DIGEST_MAX, DIGEST_SECONDS, LINE_MAX, Capacity, digest_notice
+from sfwebhooks.redaction import redacted, rules_with
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_delivery, a_scan, an_endpoint, an_event
 from tests.formats.cases import UI, cve
@@ -25,37 +27,74 @@ def late(number: int, severity: Severity = Severity.HIGH, **values: Any) -> Deli
     return a_delivery(event, backfilled=True, sequence=number)
 
 
+ROOM = Capacity(3000)
+
+
 def shown(*deliveries: Delivery) -> Notice:
-    return digest_notice(deliveries, an_endpoint(ui_url=UI))
+    batch = redacted(Batch(deliveries), rules_with((), None, is_chat=True))
+    return digest_notice(batch, an_endpoint(ui_url=UI), ROOM)
 
 
 def test_a_digest_says_how_many_how_bad_and_names_the_most_severe_first() -> None:
-    found = shown(late(1, Severity.LOW), late(2, Severity.CRITICAL), late(3, Severity.LOW))
-    assert found.headline == "3 backfilled messages"
+    found = shown(late(1, Severity.LOW), late(2, Severity.CRITICAL), late(3, Severity.HIGH), late(4, Severity.LOW))
+    assert found.headline == "4 backfilled messages"
     assert found.body.split("\n") == [
         "Critical: VULNERABILITY_CVE_HIGH: CVE-2026-0002",
-        "Low: VULNERABILITY_CVE_HIGH: CVE-2026-0001",
-        "Low: VULNERABILITY_CVE_HIGH: CVE-2026-0003",
+        "High: VULNERABILITY_CVE_HIGH: CVE-2026-0003",
+        "Low: VULNERABILITY_CVE_HIGH (2): CVE-2026-0001, CVE-2026-0004",
     ]
-    assert found.facts == (
-        ("Target", "acme.example"),
-        ("By severity", "1 critical, 2 low"),
-        ("By event", "High risk event: 3"),
-    )
-    times = "2026-11-21 10:00:01 UTC to 2026-11-21 10:00:03 UTC"
+    assert found.facts == (("Target", "acme.example"), ("By severity", "1 critical, 1 high, 2 low"))
+    times = "2026-11-21 10:00:01 UTC to 2026-11-21 10:00:04 UTC"
     assert found.footer == ("Weekly Security Scan", times, "backfilled")
     assert (found.severity, found.is_late, found.link) == (Severity.CRITICAL, True, f"{UI}/scaninfo?id=5C4A0001")
 
 
-def test_the_first_are_named_and_the_others_are_counted() -> None:
-    lines = shown(*map(late, range(1, NAMED_MAX + 3))).body.split("\n")
-    assert (len(lines), lines[-1]) == (NAMED_MAX + 1, "and 2 more")
-    assert len(shown(*map(late, range(NAMED_MAX))).body.split("\n")) == NAMED_MAX
+def test_a_digest_of_live_findings_says_findings_and_rings() -> None:
+    found = shown(a_delivery(an_event(1)), a_delivery(an_event(2)))
+    assert (found.headline, found.is_late) == ("2 findings", False)
+    assert found.footer == ("Weekly Security Scan", "2026-11-21 10:00:00 UTC")
+
+
+def test_a_part_of_a_scan_s_digests_says_which_it_is() -> None:
+    batch = Batch((a_delivery(an_event(1)), a_delivery(an_event(2))), part=(2, 3))
+    assert digest_notice(batch, an_endpoint(), ROOM).headline == "2 findings (2 of 3)"
+
+
+def test_findings_of_one_type_have_one_line_with_the_first_ones() -> None:
+    lines = shown(*(late(number, Severity.MEDIUM) for number in range(1, 6))).body
+    assert lines == "Medium: VULNERABILITY_CVE_HIGH (5): CVE-2026-0001, CVE-2026-0002, CVE-2026-0003, …"
+
+
+def test_what_no_live_digest_may_have_is_named_in_a_late_one() -> None:
+    end = a_delivery(an_event(9, type="scan_aborted", severity=Severity.LOW, data={}), backfilled=True, name="x")
+    lines = shown(*(late(number, Severity.MEDIUM) for number in range(1, 6)), end).body.split("\n")
+    assert lines[0].startswith("Scan aborted") and lines[1].startswith("Medium: VULNERABILITY_CVE_HIGH (5)")
+
+
+def test_every_high_finding_is_named_and_all_others_are_counted() -> None:
+    types = [late(n, Severity.INFO, data={"event_type": f"TYPE_{n % 170}", "data": "d" * 99}) for n in range(900)]
+    found = shown(*types, *(late(number, data=found_data(number)) for number in range(ROOM.named_max)))
+    lines = found.body.split("\n")
+    assert all(any(cve(number) in line for line in lines) for number in range(ROOM.named_max))
+    counted = sum(int(number) for number in re.findall(r"^Info: TYPE_\d+ \((\d+)\)", found.body, re.MULTILINE))
+    rest = re.fullmatch(r"(\d+) findings of \d+ other types", lines[-1])
+    assert rest and counted + int(rest[1]) == 900
+    assert ROOM.size(found.body) <= ROOM.length
+
+
+def found_data(number: int) -> dict[str, str]:
+    return {"event_type": "VULNERABILITY_CVE_HIGH", "data": f"{cve(number)} {'x' * 200}"}
+
+
+def test_those_for_which_there_is_no_room_are_counted() -> None:
+    lines = shown(*map(late, range(ROOM.named_max + 2))).body.split("\n")
+    assert len(lines) == ROOM.named_max + 1
+    assert lines[-1].startswith("High: VULNERABILITY_CVE_HIGH (2): ")
 
 
 def test_a_long_finding_has_one_short_line() -> None:
     long = {"event_type": "X", "data": "a " * 10_000 + "\nmore"}
-    (line, _) = shown(late(1, data=long), late(2)).body.split("\n")
+    (line, _) = shown(late(1, data=long), late(2)).body.split("\n")[::-1]
     assert len(line) == LINE_MAX and line.endswith("…")
 
 
@@ -100,6 +139,22 @@ def test_a_service_takes_a_digest_of_hostile_text(name: str, text: str) -> None:
 
 
 @SERVICE
+@TEXT
+def test_a_service_shows_all_that_a_digest_has_to_name(name: str, text: str) -> None:
+    """Whatever is in the texts and in the names of targets and scans."""
+    text = (text * 40)[:400]
+    scans = [a_scan(f"S{at}", name=text, target=f"{at}{text}") for at in range(5)]
+    data = [{"event_type": "X", "data": f"F{at}Z {text}"} for at in range(FORMATS[name].named_max)]
+    named = [a_delivery(an_event(at, data=one, scan=scans[at % 5])) for at, one in enumerate(data)]
+    types = [{"event_type": f"{at}{text}"} for at in range(99)]
+    others = [a_delivery(an_event(1000 + at, data=one, severity=Severity.LOW)) for at, one in enumerate(types)]
+    body = json.loads(render(Batch((*named, *others)), to(name)).body)
+    assert SERVICES[name].problem(body) == ""
+    words = json.dumps(body, ensure_ascii=False)
+    assert [at for at in range(len(data)) if f"F{at}Z" not in words] == []
+
+
+@SERVICE
 def test_the_largest_digest_is_within_the_limits(name: str) -> None:
     fullest = [full_of("🎉&<@" * 500, "high_risk_event")] * DIGEST_MAX
     body = render(Batch(tuple(fullest)), to(name)).body
@@ -129,13 +184,13 @@ def text_of(message: Any) -> str:
 def test_what_comes_late_goes_in_one_message_and_what_is_live_goes_alone(name: str, started: Any) -> None:
     ours, one = started(name)
     one.accept(1)
-    one.accept(30, backfilled=True)
+    one.accept((an_event(number, severity=Severity.MEDIUM) for number in range(2, 32)), backfilled=True)
     assert one.step() and not one.step(DIGEST_SECONDS - 0.1), "others of the backfill may follow"
-    one.accept(1)
+    one.accept([an_event(32)])
     assert one.step(0.1) and one.step(5) and not one.step(5)
     assert one.numbers("delivered") == [*range(1, 33)]
     live, late, last = map(text_of, ours.taken)
-    assert all(words in late for words in ("30 backfilled messages", cve(2), "and 20 more"))
+    assert all(words in late for words in ("30 backfilled messages", cve(2), "(30): "))
     assert cve(1) in live and cve(32) in last and "backfilled" not in live + last
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from sfwebhooks.attempts import Outcome, Reply
+from sfwebhooks.catalogue import WATCH_TYPES, type_named
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.events import Delivery, WebhookEvent
+from sfwebhooks.examples import example
 from sfwebhooks.formats import pagerduty
 from sfwebhooks.formats.chat import Notice
 from sfwebhooks.formats.digest import DIGEST_SECONDS
@@ -34,7 +36,7 @@ OWN = {"routing_key": Secret(KEY)}
 DONE = {"status": "success", "message": "Event processed", "dedup_key": "x"}
 INCIDENTS = {"finding.critical", "finding.high", "high_risk_event", "medium_risk_event", "low_risk_event",
              "vulnerability_found", "malware_detected", "correlation_found", "system_alert", "resource_warning",
-             "scan_failed"}  # fmt: skip
+             "scan_failed", *WATCH_TYPES}  # fmt: skip
 
 
 def place(delivery: Delivery) -> str:
@@ -58,6 +60,18 @@ def test_what_somebody_has_to_act_on_is_an_alert_and_the_rest_a_change(entry: An
     delivery = of_entry(entry)
     message = sent(delivery)
     assert (place(delivery) == "") == (entry.name in INCIDENTS) == ("event_action" in message)
+
+
+@pytest.mark.parametrize("name", sorted(WATCH_TYPES))
+def test_what_the_watch_saw_is_resolved_under_the_same_key(name: str) -> None:
+    entry = type_named(name)
+    assert entry
+    begun = example(entry, name).event
+    over = replace(begun, severity=Severity.INFO, data={**begun.data, "resolved": True, "message": "It is well again."})
+    first, last = an_alert(begun), an_alert(over)
+    assert (first["event_action"], last["event_action"]) == ("trigger", "resolve")
+    assert first["dedup_key"] == last["dedup_key"]
+    assert "resolved" in last["payload"]["summary"] and "resolved" not in first["payload"]["summary"]
 
 
 def test_a_finding_is_a_triggered_alert() -> None:

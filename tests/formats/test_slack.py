@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from sfwebhooks.attempts import Outcome, Reply
-from sfwebhooks.events import Delivery, WebhookEvent
-from sfwebhooks.formats import slack
+from sfwebhooks.events import Batch, Delivery, WebhookEvent
+from sfwebhooks.formats import render, slack
 from sfwebhooks.formats.chat import Notice
 from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import judge
@@ -52,7 +52,7 @@ def sent(event: WebhookEvent, **values: Any) -> dict[str, Any]:
 
 
 def rendered(delivery: Delivery) -> dict[str, Any]:
-    content = slack.FORMAT.render(delivery, an_endpoint(ui_url=UI))
+    content = render(Batch((delivery,)), an_endpoint(ui_url=UI, format="slack"))
     assert content.headers["Content-Type"] == "application/json"
     message: dict[str, Any] = json.loads(content.body)
     return message

@@ -24,8 +24,8 @@ from sfwebhooks.demo import scanner as host
 from sfwebhooks.demo.site import Site
 from sfwebhooks.events import Scan, WebhookEvent, clean_text, id_of, timestamp
 from sfwebhooks.examples import example
-from sfwebhooks.formats.redaction import for_chat
 from sfwebhooks.outbox.file import FILE
+from sfwebhooks.redaction import for_everybody
 from sfwebhooks.scan.lifecycle import TOP_DATA_MAX
 from sfwebhooks.severity import Severity
 from sfwebhooks.text import in_line
@@ -62,7 +62,10 @@ FINDINGS = (
 #: rules whose correlations are kept
 CORRELATIONS = ("multiple_malicious", "outlier_webserver")
 #: events of the catalogue of which the scan of the company has none
-EXAMPLES = ("finding.critical", "module_error", "scan_failed", "surface_changed", "system_alert", "resource_warning")
+EXAMPLES = (
+    *("finding.critical", "module_error", "scan_failed", "surface_changed", "system_alert", "resource_warning"),
+    *("scan_missed", "scan_overdue", "scan_thin", "modules_degraded"),
+)
 #: what the scan is said to be, whatever its id and its speed
 SCAN_ID = "5C4A0001"
 #: event -> seconds after the scan's start; FOUND_AFTER for all findings
@@ -170,7 +173,7 @@ def _top(findings: list[Json], found: list[Json]) -> list[Json]:
     worst = []
     for kind, finding in kinds.items():
         text = min(event["data"]["data"] for event in found if event["data"].get("event_type") == kind)
-        data = in_line(clean_text(for_chat(kind, text)), TOP_DATA_MAX)
+        data = in_line(clean_text(for_everybody(kind, text)), TOP_DATA_MAX)
         worst.append(_without_chance({**finding, "data": data, "module": _module_of(kind, text, found)}))
     return worst
 

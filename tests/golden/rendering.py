@@ -66,6 +66,9 @@ def requests(name: str, events: Sequence[WebhookEvent]) -> Iterator[tuple[str, R
         batch = Batch(tuple(sent[-BATCH_SIZE:]))
         yield f"{BATCH_SIZE} in a request: {_names(batch)}", _request(batch, together), together
     if form.digest:
+        if form.is_chat:
+            found = Batch(tuple(one for one in sent if not one.goes_alone), part=(1, 2))
+            yield f"a digest: {_names(found)}", _request(found, alone), alone
         batch = Batch(tuple(replace(one, backfilled=True) for one in sent[1 : 1 + BATCH_SIZE]))
         yield f"{BATCH_SIZE} backfilled: {_names(batch)}", _request(batch, alone), alone
     if form.follow:

@@ -553,24 +553,24 @@ def test_an_endpoint_without_a_note_is_healthy(outbox: Outbox) -> None:
 
 
 def test_nothing_is_due_in_an_empty_outbox(outbox: Outbox) -> None:
-    assert outbox.queue.next_due("team") is None
+    assert outbox.queue.next_due(Limits("team"), NOW) is None
 
 
 def test_a_fresh_delivery_is_due_at_once(outbox: Outbox) -> None:
     put(outbox, an_event())
-    assert outbox.queue.next_due("team") == 0.0
+    assert outbox.queue.next_due(Limits("team"), NOW) == 0.0
 
 
 def test_a_late_delivery_is_due_at_its_time(outbox: Outbox) -> None:
     put(outbox, an_event())
     settle(outbox, claim(outbox), due_at=NOW + 60)
-    assert outbox.queue.next_due("team") == NOW + 60
+    assert outbox.queue.next_due(Limits("team"), NOW) == NOW + 60
 
 
 def test_a_settled_delivery_is_never_due(outbox: Outbox) -> None:
     put(outbox, an_event())
     settle(outbox, claim(outbox), State.DELIVERED)
-    assert outbox.queue.next_due("team") is None
+    assert outbox.queue.next_due(Limits("team"), NOW) is None
 
 
 # --- the file
@@ -645,7 +645,7 @@ def test_a_locked_file_can_still_be_read(outbox: Outbox) -> None:
     put(outbox, an_event())
     other = sqlite3.connect(outbox.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    assert outbox.queue.next_due("team") == 0.0
+    assert outbox.queue.next_due(Limits("team"), NOW) == 0.0
 
 
 def test_a_locked_file_is_busy_and_written_once_it_is_free(outbox: Outbox) -> None:

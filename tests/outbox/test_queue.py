@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +14,7 @@ from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.outbox.claim import SMALLEST_OF, Limits, Pick
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import real_path
-from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX, Result
+from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX, PARTS_SECONDS, Result
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.outbox.sequence_numbers import HighWaterMark
 from sfwebhooks.retry import Settlement, State
@@ -376,3 +377,62 @@ def test_a_result_is_not_that_of_a_delivery_that_has_its_row_in_a_restored_backu
     (again,) = outbox.queue.claim("team", (), NOW)
     assert numbers(again) == numbers(sent) and again.id != sent.id
     assert sql(outbox, "SELECT count(*) FROM delivery_attempt") == [(0,)]
+
+
+# --- parts of the queue
+
+
+def fill(outbox: Outbox, number: int) -> None:
+    """Accept so many events, each for two endpoints, and the first of all for a third one."""
+    for at in range(number):
+        names = ("dead", "team") if at else ("dead", "team", "rare")
+        outbox.accept([(an_event(at), [Wanted(name, "high_risk_event") for name in names])], NOW + at)
+
+
+def delivered(outbox: Outbox, endpoint: str, most: int) -> list[int]:
+    """Deliver the next ones of an endpoint, and return their numbers."""
+    batches = outbox.queue.claim(endpoint, (), NOW + 9999, most)
+    for batch in batches:
+        settle(outbox, batch, State.DELIVERED)
+    return [number for batch in batches for number in numbers(batch)]
+
+
+def test_those_of_an_endpoint_are_claimed_in_order_however_many_of_others_wait_among_them(outbox: Outbox) -> None:
+    fill(outbox, 700)
+    found: list[int] = []
+    while new := delivered(outbox, "team", 60):
+        found += new
+    assert found == list(range(1, 701))
+    assert (delivered(outbox, "rare", 9), delivered(outbox, "rare", 9)) == ([1], [])
+    assert outbox.queue.next_due(Limits("rare"), NOW) is None
+    put_event(outbox, an_event(700), "rare")
+    assert outbox.queue.next_due(Limits("rare"), NOW) == 0.0
+    assert delivered(outbox, "rare", 9) == [2]
+
+
+def test_one_that_was_a_probe_is_claimed_after_later_ones_were_delivered(outbox: Outbox) -> None:
+    fill(outbox, 400)
+    probe = outbox.queue.pick(Limits("team"), (), Pick.OLDEST, fresh=True)
+    settle(outbox, probe, State.WAITING, due_at=NOW + 9000, counts=False)
+    assert delivered(outbox, "team", 399) == list(range(2, 401))
+    assert outbox.queue.next_due(Limits("team"), NOW) == 0.0
+    assert delivered(outbox, "team", 9) == [1]
+
+
+def test_the_newest_is_found_in_whichever_part_it_is(outbox: Outbox) -> None:
+    fill(outbox, 300)
+    assert numbers(outbox.queue.pick(Limits("team"), (), Pick.NEWEST, fresh=True)) == [300]
+    assert numbers(outbox.queue.pick(Limits("rare"), (), Pick.NEWEST, fresh=True)) == [1]
+
+
+def test_rows_that_another_program_changed_are_found_a_minute_later(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("sfwebhooks.outbox.queue.time", SimpleNamespace(monotonic=lambda: now))
+    fill(outbox, 300)
+    assert len(delivered(outbox, "team", 300)) == 300
+    assert delivered(outbox, "team", 9) == []
+    sql(outbox, "UPDATE delivery SET state = 'waiting', attempts = 0, due_at = accepted_at WHERE endpoint = 'team'")
+    now = PARTS_SECONDS + 1
+    assert delivered(outbox, "team", 3) == [1, 2, 3]

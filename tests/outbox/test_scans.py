@@ -73,10 +73,8 @@ def test_a_scan_that_began_in_another_file_is_not_open_until_it_begins_here(outb
 
 def test_the_end_of_a_scan_that_began_in_another_file_is_reported_once(outbox: Outbox) -> None:
     outbox.accept([(an_event(1, scan=ONE), [TEAM])], NOW)
-    assert [outbox.scans.end_scan(the_end(), [Wanted("team", "scan_completed")], NOW) for _ in range(2)] == [
-        True,
-        False,
-    ]
+    wanted = [Wanted("team", "scan_completed")]
+    assert [outbox.scans.end_scan(the_end(), wanted, NOW) for _ in range(2)] == [True, False]
     assert outbox.scans.scan(ONE.id) == (ONE, "scan_completed")
     assert sql(outbox, "SELECT what, reason, number FROM tally") == [("end", "scan_completed", 1)]
 

@@ -577,7 +577,7 @@ def test_a_scan_that_lost_some_seconds_gives_no_number_twice_and_its_receipt_is_
         path.with_suffix(".mark").unlink()  # it may be lost too
         with closing(Outbox(path, boot=lambda: "another boot")) as outbox:
             outbox.scans.tallies()
-    settings = load_mapping({"team": {"url": team.url, "events": "all"}})
+    settings = load_mapping({"team": {"url": team.url, "events": "all, !surface_changed"}})
     dispatcher = Dispatcher(settings.endpoints, path)
     report_dead_scans(dispatcher.outbox, settings)
     dispatcher.wake()

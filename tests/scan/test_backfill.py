@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sqlite3
 import time
@@ -35,7 +36,7 @@ from sfwebhooks.screening import Screen, Wanted
 from tests.builders import NOW, PATIENCE, a_correlation, a_finding, a_scan, an_endpoint
 from tests.conftest import Gate, Result, Team, sql
 from tests.filled import send
-from tests.hosted import TYPES, a_finished_scan, correlate
+from tests.hosted import TYPES, a_finished_scan, add_scan, correlate
 from tests.processes import Process
 
 pytestmark = pytest.mark.usefixtures("own_signals")
@@ -722,3 +723,53 @@ def test_the_end_waits_while_the_outbox_is_too_full_for_other_events_of_its_endp
     assert put(setup.outbox, missing, list(missing.events)) is False
     names = [row[0] for row in sql(setup.outbox, "SELECT name FROM delivery")]
     assert ("scan_completed" in names, "high_risk_event" in names) == (False, True)
+
+
+def test_the_comparison_that_was_made_at_its_end_is_sent_and_none_is_made_later(
+    setup: Setup, backfill: Callable[..., Result]
+) -> None:
+    setup.configure("all")
+    backfill("late")
+    assert "surface_changed" not in {one.message["event_type"] for one in setup.late.got}, (
+        "SpiderFoot ran it without us"
+    )
+    other = replace(setup.scan, id="5C4A0002")
+    a_second_scan(setup, other)
+    setup.outbox.scans.begin_scan(other, started(other), [], NOW)
+    report_end(setup.outbox, Settings((an_endpoint("desk", events=("surface_changed",)),)), other)
+    (made,) = sql(setup.outbox, "SELECT id, data FROM event WHERE type = 'surface_changed'")
+
+    assert backfill("team", scan=other.id).code == 0
+    (sent,) = (one.message for one in setup.team.got if one.message["event_type"] == "surface_changed")
+    assert (sent["metadata"]["event_id"], sent["data"]) == (made[0], json.loads(made[1]))
+    assert received(setup.team)[-2:] == [made[0], lifecycle_id(other.id, "ended")]
+
+    setup.configure("all", "only_if_changed = true\n")
+    backfill("late", scan=other.id)
+    ids = {one.message["metadata"]["event_id"] for one in setup.late.got}
+    assert made[0] not in ids, "it was the first of its target"
+    assert last_receipt(setup.late)["withheld_by_reason"] == {"unchanged": 1}
+
+
+def a_second_scan(setup: Setup, scan: Scan) -> None:
+    found = [a_finding(f"other-{number}", data=f"d {number}", sources=()) for number in range(4)]
+    add_scan(Path(setup.scan.database), scan, found, NOW + 3600)
+
+
+def last_receipt(team: Team) -> dict[str, Any]:
+    ends = [one.message for one in team.got if one.message["event_type"] == "scan_completed"]
+    return dict(ends[-1]["data"]["receipt"])
+
+
+def test_false_positives_and_what_filters_withhold_are_not_sent_and_exactly_counted(
+    setup: Setup, backfill: Callable[..., Result]
+) -> None:
+    with closing(sqlite3.connect(setup.scan.database)) as connection, connection:
+        connection.execute("UPDATE tbl_scan_results SET false_positive = 1 WHERE hash = 'hash-1'")
+    setup.configure("all, !surface_changed", "min_severity = high\n")
+    assert backfill("team").code == 0
+    hashes = {one.message["data"]["hash"] for one in setup.team.got if "hash" in one.message["data"]}
+    assert hashes == {"hash-0", "hash-5", "hash-6"}
+    receipt = last_receipt(setup.team)
+    assert receipt["withheld_by_reason"] == {"severity": 7, "false_positive": 1}
+    assert receipt["not_wanted"] == 0

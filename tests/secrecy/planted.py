@@ -22,6 +22,7 @@ API_KEY = "apiKey-7c1d55e0b2"
 HEADER = 'headerToken "Vq83"+/nn0'
 BASIC_USER, BASIC_PASSWORD = "basicUser-41dd07", "basicPass:w0rd/+x"
 KEY_PASSWORD = "keyPassword 3kk&%41"
+REDACT_KEY = "saltOfHashes-2b8e6f90d1"
 FROM_FILE = "fileSecret-0b9e77ff"
 FROM_ENVIRONMENT = "envSecret-61aa0c47d"
 #: a value of each secret key that only a format has
@@ -32,7 +33,7 @@ FORMAT_KEYS = {
 }
 PROXY_USER, PROXY_PASSWORD = "proxyUser-88aa10", "proxyPass@77/%:xy"
 OWN = (PATH_TOKEN, QUERY_TOKEN, SIGNING, WHSEC, WHSK, API_KEY, HEADER, BASIC_USER, BASIC_PASSWORD, KEY_PASSWORD,
-       FROM_FILE, FROM_ENVIRONMENT)  # fmt: skip
+       REDACT_KEY, FROM_FILE, FROM_ENVIRONMENT)  # fmt: skip
 #: with those of an endpoint behind a proxy
 SECRETS = (*OWN, PROXY_USER, PROXY_PASSWORD)
 VARIABLE = "A_TEAMS_TOKEN"
@@ -56,6 +57,8 @@ def section(name: str, place: str, **keys: object) -> str:
         "header__X-File": "file:token",
         "header__X-Environment": f"env:{VARIABLE}",
         "client_key_password": KEY_PASSWORD,
+        "redact": "HUMAN_NAME: hash",
+        "redact_key": REDACT_KEY,
         "metadata__team": "blue",
         "events": "all",
         **keys,

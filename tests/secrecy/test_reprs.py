@@ -25,7 +25,7 @@ from sfwebhooks.demo.teams import Teams
 from sfwebhooks.doctor.installation import Installation
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.events import Batch
-from sfwebhooks.formats import FORMATS, render
+from sfwebhooks.formats import FORMATS, redaction_of, render
 from sfwebhooks.network.http_reader import Head
 from sfwebhooks.network.proxy import Proxy
 from sfwebhooks.network.route import Route
@@ -111,6 +111,7 @@ HOLDERS: dict[str, Callable[[Settings, Path], Any]] = {
     "Handshake": lambda found, folder: FORMATS["cloudevents"].handshake,
     "Checks": lambda found, folder: Checks(SECRETS, SECRETS[0]),
     "Received": lambda found, folder: Received(NOW, PATH, request(found).headers, ALL.encode(), (), ""),
+    "Rules": lambda found, folder: [redaction_of(one) for one in found.endpoints],
     "Captured": lambda found, folder: from_file(f"POST {PATH} HTTP/1.1\nX-Token: {ALL}\n\n{ALL}".encode()),
 }  # fmt: skip
 
