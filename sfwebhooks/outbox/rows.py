@@ -216,6 +216,6 @@ def insert(
 
 @lru_cache(maxsize=TOGETHER)
 def _for_endpoints(number: int) -> tuple[str, str]:
-    """Return COUNT and INSERT for so many endpoints: a statement for each of them would take twice as long."""
+    """Return COUNT and INSERT for a number of endpoints: a statement for each of them would take twice as long."""
     pairs = ", ".join(f"(?{7 + 2 * at}, ?{8 + 2 * at})" for at in range(number))
     return COUNT.format(", ".join(f"(?{2 + at})" for at in range(number))), INSERT.format(pairs)
