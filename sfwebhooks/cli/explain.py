@@ -41,6 +41,8 @@ from sfwebhooks.text import in_line, moment, text_of
 HASH = re.compile(r"[0-9a-f]{64}")
 #: characters of data
 DATA = 100
+#: no setting of today withholds it
+SENT = Because("sent", "it would be sent.")
 #: width of the words before a line's text
 HEAD = 9
 #: color of a reason; any other one: yellow
@@ -63,7 +65,7 @@ def add(commands: Any) -> None:
         "id", type=clean_text, metavar="ID", help="id of an event or a delivery, its start, or SpiderFoot's hash"
     )
     command.add_argument(
-        "--scan", type=clean_text, metavar="ID", help="look in this scan, in SpiderFoot's database too"
+        "--scan", type=clean_text, metavar="ID", help="the scan: SpiderFoot's database is searched too"
     )
     command.add_argument("--endpoint", type=clean_text, metavar="NAME", help="only this endpoint")
     add_json(command, "print one JSON object per line")
@@ -184,7 +186,7 @@ def _print(one: Explained, event: WebhookEvent, given: argparse.Namespace, out: 
             "at": timestamp(event.at),
             "delivery": one.delivery or None,
             "then": _fields(one.then),
-            "today": _fields(one.today or (Because("would_be_sent", "") if not one.delivery else None)),
+            "today": _fields(one.today or SENT),
         }
         out.print(plain(as_json(fields)), soft_wrap=True)
         return
@@ -192,9 +194,11 @@ def _print(one: Explained, event: WebhookEvent, given: argparse.Namespace, out: 
     colour = COLOURS.get(one.then.reason, "yellow")
     print_hanging(f"  {'':{HEAD}}", plain(f"{one.then.words}.", colour), out)
     _print_line("do", one.then.cure, out)
-    if one.today:
+    if one.today and one.today != one.then:
         _print_line("today", f"it would not be sent: {one.today.words}.", out)
         _print_line("do", one.today.cure if one.today.cure != one.then.cure else "", out)
+    elif not (one.today or one.delivery):
+        _print_line("today", SENT.words, out)
 
 
 def _print_line(label: str, text: str, out: Console) -> None:
@@ -202,5 +206,5 @@ def _print_line(label: str, text: str, out: Console) -> None:
         print_hanging(f"  {label:{HEAD}}", plain(text), out)
 
 
-def _fields(because: Because | None) -> dict[str, Any] | None:
-    return because and {"reason": because.reason, "words": because.words, "cure": because.cure or None}
+def _fields(because: Because) -> dict[str, Any]:
+    return {"reason": because.reason, "words": because.words, "cure": because.cure or None}
