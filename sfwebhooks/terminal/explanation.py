@@ -32,6 +32,8 @@ from sfwebhooks.terminal.delivery_table import SHORT, counted_deliveries
 from sfwebhooks.terminal.filter_words import why_withheld
 from sfwebhooks.text import amount, moment
 
+#: of what cannot be read
+DAMAGED, DOCTOR = "damaged", "sfwebhooks doctor"
 #: reasons of today that no scan counts: they are taken for those of then
 UNCOUNTED = frozenset((Unsent.NOT_SUBSCRIBED.value, Unsent.EVENTS_UNKNOWN.value))
 
@@ -72,7 +74,10 @@ class Explanation:
         self._outbox = outbox
         self._settings = found
         self._now = now
-        self._key = fingerprints.of_event(event) if event.scan else None
+        #: its fingerprint; None: it has none, or is damaged
+        self._key: bytes | None = None
+        with suppress(ValueError):
+            self._key = fingerprints.of_event(event) if event.scan else None
         self._receivers = outbox.scans.endpoints_of(event)
         self._counts = outbox.scans.withheld(event.scan_id) if event.scan else {}
         known = outbox.scans.scan(event.scan_id) if event.scan else None
@@ -91,7 +96,7 @@ class Explanation:
             chosen = Selection(ids=(delivery_id(self.event.id, name),))
             for record in self._outbox.listing.deliveries(chosen, 1):
                 return Explained(name, self._delivered(record), today, record.id)
-            return Explained(name, Because("damaged", "its row in the outbox is damaged", "sfwebhooks doctor"), today)
+            return Explained(name, Because(DAMAGED, "its row in the outbox is damaged", DOCTOR), today)
         return Explained(name, self._missing(name, today), today)
 
     # --- by today's settings
@@ -106,7 +111,10 @@ class Explanation:
         if not endpoint.name_for(self.event):
             has = f"events = {', '.join(endpoint.events)}; this is {self.event.type}, {self.event.severity.label}"
             return self._because(Unsent.NOT_SUBSCRIBED, name, has)
-        wanted, withheld = Screen((endpoint,), self._false_positives).of(self.event)
+        try:
+            wanted, withheld = Screen((endpoint,), self._false_positives).of(self.event)
+        except ValueError:
+            return Because(DAMAGED, "its stored data is not JSON: the outbox is damaged", DOCTOR)
         reason = withheld.get(name) or self._outbox.foresee([(self.event, wanted)], self._now)[0].get(name)
         return self._withheld(reason, endpoint) if reason else None
 
