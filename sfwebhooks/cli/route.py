@@ -40,6 +40,8 @@ from sfwebhooks.terminal.filter_words import (
 from sfwebhooks.terminal.output import as_json, console, plain, table
 from sfwebhooks.text import amount, counted, moment
 
+#: width of the words before a line's text
+LABEL = 10
 #: a type of the host
 HOST_TYPE = re.compile(r"[A-Z][A-Z0-9_]{0,99}")
 DESCRIPTION = """
@@ -123,9 +125,9 @@ def _print_all(found: Sequence[tuple[Endpoint, dict[str, str]]], given: argparse
 
 def _print_block(head: str, lines: Mapping[str, str], out: Console) -> None:
     """Print some lines below their head, and an empty one."""
-    rows = table("", "", whole=("",))
+    rows = table("", "")
     rows.show_header = False
-    rows.columns[1].no_wrap = False
+    rows.columns[0].min_width = LABEL
     for label, text in lines.items():
         if text:
             rows.add_row(plain(f"  {label}"), plain(text))

@@ -113,9 +113,9 @@ class Explanation:
             return self._because(Unsent.NOT_SUBSCRIBED, name, has)
         try:
             wanted, withheld = Screen((endpoint,), self._false_positives).of(self.event)
+            reason = withheld.get(name) or self._outbox.foresee([(self.event, wanted)], self._now)[0].get(name)
         except ValueError:
             return Because(DAMAGED, "its stored data is not JSON: the outbox is damaged", DOCTOR)
-        reason = withheld.get(name) or self._outbox.foresee([(self.event, wanted)], self._now)[0].get(name)
         return self._withheld(reason, endpoint) if reason else None
 
     @cached_property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,15 +14,11 @@ import pytest
 
 from sfwebhooks.cli import main
 from sfwebhooks.config.settings import Settings, load
-from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, delivery_id, finding_id, lifecycle_id
 from sfwebhooks.health import Condition, Health
-from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.outbox.file import FILE, Storage
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.queue import Result as Settled
-from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.pipeline import accept
 from sfwebhooks.reasons import DeadReason, Unsent, WaitingReason, Withheld
 from sfwebhooks.retry import State
