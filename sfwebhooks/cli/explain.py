@@ -187,18 +187,19 @@ def _print(one: Explained, event: WebhookEvent, given: argparse.Namespace, out: 
             "delivery": one.delivery or None,
             "then": _fields(one.then),
             "today": _fields(one.today or SENT),
+            "again": one.again or None,
         }
         out.print(plain(as_json(fields)), soft_wrap=True)
         return
     out.print(plain(one.endpoint, "bold"))
     colour = COLOURS.get(one.then.reason, "yellow")
     print_hanging(f"  {'':{HEAD}}", plain(f"{one.then.words}.", colour), out)
-    _print_line("do", one.then.cure, out)
     if one.today and one.today != one.then:
         _print_line("today", f"it would not be sent: {one.today.words}.", out)
-        _print_line("do", one.today.cure if one.today.cure != one.then.cure else "", out)
     elif not (one.today or one.delivery):
         _print_line("today", SENT.words, out)
+    cures = [one.today.cure if one.today else "", one.then.cure, one.again]  # what withholds it would withhold it again
+    _print_line("do", ", then ".join(dict.fromkeys(filter(None, cures))), out)
 
 
 def _print_line(label: str, text: str, out: Console) -> None:

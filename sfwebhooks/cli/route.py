@@ -37,7 +37,7 @@ from sfwebhooks.terminal.filter_words import (
     newness_of,
     redaction_words,
 )
-from sfwebhooks.terminal.output import as_json, console, plain, table
+from sfwebhooks.terminal.output import as_json, console, plain, print_hanging
 from sfwebhooks.text import amount, counted, moment
 
 #: width of the words before a line's text
@@ -123,16 +123,12 @@ def _print_all(found: Sequence[tuple[Endpoint, dict[str, str]]], given: argparse
             _print_block(f"{endpoint.name} ({endpoint.place})", about, out)
 
 
-def _print_block(head: str, lines: Mapping[str, str], out: Console) -> None:
+def _print_block(head: str, lines: Mapping[str, str], out: Console, style: str = "bold") -> None:
     """Print some lines below their head, and an empty one."""
-    rows = table("", "")
-    rows.show_header = False
-    rows.columns[0].min_width = LABEL
+    out.print(plain(head, style))
     for label, text in lines.items():
         if text:
-            rows.add_row(plain(f"  {label}"), plain(text))
-    out.print(plain(head, "bold"))
-    out.print(rows)
+            print_hanging(f"  {label:{LABEL}}", plain(text), out)
     out.print()
 
 
@@ -156,14 +152,14 @@ def _route_type(given: argparse.Namespace, found: Settings, endpoints: Sequence[
     if host_type:
         out.print(plain(_host_type_words(host_type, events, found)))
         out.print()
-    shown = table("endpoint", "severity", "sent as", "only if", "redacted", whole=("endpoint", "severity"))
     for endpoint, rows in about:
         for row in rows:
-            sent = plain(row["name"], "green") if row["name"] else plain(row["why"], "yellow")
-            redacted = redaction_words(endpoint, host_type) if row["name"] else ""
-            cells = (", ".join(row["severities"]), sent, plain("; ".join(row["only_if"])), plain(redacted))
-            shown.add_row(plain(endpoint.name, "bold"), *cells)
-    out.print(shown)
+            words = ", ".join(row["severities"])
+            if not row["name"]:
+                _print_block(f"{endpoint.name}: not sent if {words}: {row['why']}", {}, out, "yellow")
+                continue
+            lines = {"filters": "; ".join(row["only_if"]), "redacted": redaction_words(endpoint, host_type)}
+            _print_block(f"{endpoint.name}: {row['name']} ({words})", lines, out)
 
 
 def _of_host_type(host_type: str, found: Settings) -> Iterator[WebhookEvent]:

@@ -59,6 +59,8 @@ class Explained:
     today: Because | None
     #: id of its delivery; empty: it has none
     delivery: str = ""
+    #: the command that sends it after all, once nothing withholds it; empty: there is none, or `then` has it
+    again: str = ""
 
 
 class Explanation:
@@ -97,7 +99,9 @@ class Explanation:
             for record in self._outbox.listing.deliveries(chosen, 1):
                 return Explained(name, self._delivered(record), today, record.id)
             return Explained(name, Because(DAMAGED, "its row in the outbox is damaged", DOCTOR), today)
-        return Explained(name, self._missing(name, today), today)
+        then = self._missing(name, today)
+        again = f"sfwebhooks backfill {self.event.scan_id} --endpoint {name}" if self._is_over and then == today else ""
+        return Explained(name, then, today, again=again)
 
     # --- by today's settings
 
