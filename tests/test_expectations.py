@@ -89,6 +89,7 @@ def test_what_is_wrong_with_an_expression_is_said(text: str, words: str) -> None
     assert str(caught.value).endswith(CRON_ACCEPTED)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="0123456789*/,-L#WMON? \0\ud800", max_size=60))
 def test_any_text_is_an_expression_or_a_mistake(text: str) -> None:
     try:
@@ -123,7 +124,7 @@ def test_each_hour_is_an_hour_whatever_the_clock_says() -> None:
 
 
 @pytest.mark.usefixtures("berlin")
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(int(at("2026-01-01T00:00")), int(at("2027-01-01T00:00"))), st.sampled_from([NIGHTLY, HOURLY]))
 def test_the_local_zone_has_the_times_of_the_zone_with_its_name(begin: int, one: Expectation) -> None:
     ours, theirs = (islice(one.times(begin, zone), 5) for zone in (LOCAL, BERLIN))
@@ -133,7 +134,7 @@ def test_the_local_zone_has_the_times_of_the_zone_with_its_name(begin: int, one:
     )
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(
     st.integers(0, 400),
     st.lists(st.integers(0, 6 * 3600), max_size=6),

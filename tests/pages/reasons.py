@@ -66,7 +66,8 @@ def page() -> str:
 
 
 def _rows(reasons: Iterable[Reason]) -> list[tuple[str, ...]]:
-    return [(f"`{one.value}`", cell(one.meaning), cell(one.cure.format(name="NAME", pid="PID"))) for one in reasons]
+    blanks = {"name": "NAME", "pid": "PID", "scan": "SCAN_ID", "type": "TYPE"}
+    return [(f"`{one.value}`", cell(one.meaning), cell(one.cure.format(**blanks))) for one in reasons]
 
 
 def _replies() -> Iterator[tuple[str, ...]]:
