@@ -197,7 +197,10 @@ class Sightings:
             mine = scan_row(sql, scan_id)
             given = (_target(sql, target), mine.number if mine else 0)
             while chunk := [*islice(left, CHUNK)]:
-                query = f"SELECT fingerprint FROM sighting WHERE target = ? AND first <> ? AND fingerprint IN ({marks(chunk)})"  # noqa: S608
+                query = (
+                    "SELECT fingerprint FROM sighting"  # noqa: S608
+                    f" WHERE target = ? AND first <> ? AND fingerprint IN ({marks(chunk)})"
+                )
                 seen.update(row[0] for row in sql.execute(query, (*given, *chunk)))
         return seen
 
