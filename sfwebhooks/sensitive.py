@@ -88,7 +88,7 @@ CARD_FORMS = tuple(
         f"[0-9]{{4}}{GAP}[0-9]{{6}}{GAP}[0-9]{{4,5}}",
     )
 )  # fmt: skip
-#: one whose digits stand apart
+#: one with something between all digits
 APART = re.compile(r"(?<![0-9])(?<![0-9][\s._-])[2-6]([\s._-])[0-9](?:\1[0-9]){11,17}(?!\1?[0-9])")
 #: what may be the beginning of one, at the end of a text of at least CUT characters, which may have been cut: the
 #: host's database keeps no more
@@ -106,7 +106,7 @@ ARMOUR = re.compile(
 )
 #: the end of one whose beginning was cut off
 ARMOUR_END = re.compile(r"-{4,5} ?END[ +][A-Z0-9 +]{0,40}PRIVATE[ +]{1,3}KEY(?:[ +]BLOCK)? ?-{4,5}")
-#: an e-mail address with a password behind it, as in lists of leaked logins; another address is none
+#: an e-mail address with a password behind it, as in lists of leaked logins in place of another address
 COMBINATION = re.compile(r"@[A-Za-z0-9._-]{1,253}(?::|[;|](?![^\s@]{1,64}@[\w-]{1,63}\.\w))([^\s\"'<>/]\S*)")
 #: the password in a URL
 USERINFO = re.compile(r"://[^\s/:@]{0,255}:([^\s/]{1,255})@")

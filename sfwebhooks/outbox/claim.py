@@ -8,8 +8,9 @@ Deliveries in flight (`busy`) are known by their row numbers here.
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import takewhile
@@ -166,7 +167,7 @@ def next_late(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], no
         alike = f"{free} AND batch IS NULL AND {MARKED} = ?3 AND due_at <= ?4 ORDER BY due_at LIMIT ?5"
         most = 1 if alone else its.size  # of the live ones, only those that no digest may have are in none
         return together(sql, sql.execute(alike, (*given, first[4], now, most)).fetchall(), its)
-    return _members(sql, limits.endpoint, first[1])
+    return _members(sql, limits, first[1])
 
 
 def picked(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], pick: Pick, fresh: bool) -> list[Row]:
@@ -189,7 +190,7 @@ def picked(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], pick:
     if not rows:
         return []
     number, batch, *_ = min(rows, key=lambda row: row[2]) if pick is Pick.SMALLEST else rows[0]
-    return _members(sql, limits.endpoint, batch) if batch else numbered(sql, number)
+    return _members(sql, limits, batch) if batch else numbered(sql, number)
 
 
 def _from_the_ends(
@@ -227,9 +228,15 @@ def together(sql: sqlite3.Connection, found: Sequence[Candidate], limits: Limits
         return numbered(sql, found[0][0])
     alike = takewhile(lambda row: not row[2] and row[4] == found[0][4], found[: limits.size])
     numbers = sorted(row[0] for row in alike)
+    # only then is it known how many fit
+    return _fitting(deliveries(sql, NUMBERED, (json.dumps(numbers),)), limits)
+
+
+def _fitting(rows: Iterable[Row], limits: Limits, max_bytes: float | None = None) -> list[Row]:
+    """Return the first deliveries that fit into one request, at least one."""
     members: list[Row] = []
-    left, names_left = limits.max_bytes, limits.named_max or limits.size
-    for row in deliveries(sql, NUMBERED, (json.dumps(numbers),)):  # only then is it known how many fit
+    left, names_left = limits.max_bytes if max_bytes is None else max_bytes, limits.named_max or math.inf
+    for row in rows:
         left -= limits.measure(row[1])
         names_left -= row[1].event.is_named
         if members and min(left, names_left) < 0:
@@ -243,7 +250,7 @@ def numbered(sql: sqlite3.Connection, number: int) -> list[Row]:
     return [*deliveries(sql, NUMBERED, (json.dumps([number]),))]
 
 
-def _members(sql: sqlite3.Connection, endpoint: str, batch: str) -> list[Row]:
-    """Return the waiting deliveries of a batch."""
+def _members(sql: sqlite3.Connection, limits: Limits, batch: str) -> list[Row]:
+    """Return the waiting deliveries of a batch; no more than can be named, if that was made for another format."""
     where = "WHERE d.state = 'waiting' AND d.batch = ? AND d.endpoint = ? ORDER BY d.number"
-    return [*deliveries(sql, where, (batch, endpoint))]
+    return _fitting(deliveries(sql, where, (batch, limits.endpoint)), limits, math.inf)
