@@ -183,9 +183,7 @@ Words = tuple[str, str, list[tuple[str, str]], str]
 
 def finding(message: ChatMessage) -> Words:
     """Return the words for a finding."""
-    from sfwebhooks.formats.exploitation import (
-        exploitation_of,
-    )  # a scan's process has this format, and mostly not sends
+    from sfwebhooks.formats.exploitation import exploitation_of  # most scans leave the sending to another process
 
     data, severity = message.data, message.delivery.event.severity
     host_type = text_of(data, "event_type")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.limits import limits_of
 
 LIMITS = {
+    "backfill.Past.is_known": False,
     "backfill.RULES_SECONDS": 600.0,
     "correlations.EVIDENCE_MAX": 32,
     "false_positives.MARKED_MAX": 100000,
