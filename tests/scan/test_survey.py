@@ -19,6 +19,7 @@ import pytest
 
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.errors import NotYetError
 from sfwebhooks.events import Scan, timestamp
 from sfwebhooks.fingerprints import lineage_of, of_finding
 from sfwebhooks.outbox.locks import scan_lock
@@ -26,9 +27,11 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
 from sfwebhooks.scan.false_positives import screen_for
 from sfwebhooks.scan.findings import Finding, Source, event_of_finding
-from sfwebhooks.scan.host_database import HostDatabase
+from sfwebhooks.scan.host_database import PART, HostDatabase
 from sfwebhooks.scan.lifecycle import started
+from sfwebhooks.scan.missing import Earlier, missing_hashes
 from sfwebhooks.scan.recovery import replay_scan, report_dead_scans, report_end
+from sfwebhooks.screening import Screen
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_correlation, a_finding, a_scan, an_endpoint
 from tests.hosted import add_scan, correlate
@@ -535,3 +538,42 @@ def test_odd_rows_of_the_host_are_compared_or_left_out(values: dict[str, Any], t
     assert data["new"]["total"] == len(data["new"]["items"]) <= 1
     assert all(len(item["data"]) <= 1024 for item in data["new"]["items"])
     assert history.sent(SURFACE, scan) == Counter(["surface_changed", "scan_completed"])
+
+
+def test_what_earlier_scans_found_is_not_built_again_at_the_end(tmp_path: Path, outbox: Outbox) -> None:
+    history = History(tmp_path, outbox, NEWS)
+    history.run(history.found("a", "b"))
+    scan = history.begin(history.found("a", "b", "c"), heard=[])
+    with traced() as trace:
+        replay_scan(outbox, history.settings, scan)
+    whole = [name for name in trace.functions() if name == "scan/host_database.py _finding"]
+    assert (len(whole), history.sent(NEWS, scan)["c"]) == (1, 1), "c alone is read with its sources"
+    report_end(outbox, history.settings, scan)
+    assert history.receipt(NEWS, scan)["withheld_by_reason"] == {"known": 2}
+
+
+def test_nothing_is_offered_that_is_muted_or_in_a_baseline(tmp_path: Path, outbox: Outbox) -> None:
+    history = History(tmp_path, outbox, ALL, NEWS)
+    kind = "VULNERABILITY_CVE_HIGH"
+    outbox.sightings.mute(a_scan().target, (of_finding(kind, "a"), kind), "", None, NOW)
+    scan = history.begin(history.found("a", "b"), heard=[])
+    host, earlier = HostDatabase(scan.database), Earlier(outbox, scan)
+    assert list(missing_hashes(host, Screen((ALL,)), earlier, ())) == ["S1-b"]
+    assert list(missing_hashes(host, Screen((NEWS,)), earlier, ())) == []
+
+
+def test_reading_findings_ends_at_the_deadline(tmp_path: Path, outbox: Outbox) -> None:
+    history = History(tmp_path, outbox, NEWS)
+    scan = history.begin(history.found("a"), heard=[])
+    with pytest.raises(NotYetError, match="not all findings of the scan were read"):
+        replay_scan(outbox, history.settings, scan, deadline=0.0)
+
+
+def test_all_parts_of_the_findings_are_read_and_the_host_can_write_between_them(tmp_path: Path, outbox: Outbox) -> None:
+    history = History(tmp_path, outbox, ALL)
+    scan = history.begin(history.found(*map(str, range(2 * PART + 1))), heard=[])
+    found = HostDatabase(scan.database).all_findings(scan.id)
+    first = next(found)
+    history.mark("5")  # a write, which would wait for a read that goes on
+    assert [one.data for one in (first, *found)] == [str(number) for number in range(2 * PART + 1)]
+    assert (first.hash, first.recovered, first.sources) == ("S1-0", True, ())
