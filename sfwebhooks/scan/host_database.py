@@ -346,7 +346,7 @@ class HostDatabase:
                 rows = connection.execute(query, (scan_id, ROOT, last)).fetchall()
                 size, last = len(rows), rows[-1][0] if rows else last
                 for row in rows:
-                    yield Finding(*row[1:], (), recovered=True)
+                    yield Finding._make((*row[1:], (), "", True))
 
     def false_positives(self, is_meant: Callable[[str], bool]) -> Iterator[tuple[str, str, str]]:
         """Yield type, data and module of what users marked as false positive, in the newest scans first.

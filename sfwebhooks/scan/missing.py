@@ -13,9 +13,10 @@ from functools import cached_property
 from itertools import islice
 
 from sfwebhooks import fingerprints
-from sfwebhooks.endpoints import SILENT, Endpoint
+from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import NotYetError
 from sfwebhooks.events import Scan
+from sfwebhooks.outbox.newness import by_sightings
 from sfwebhooks.outbox.store import Store
 from sfwebhooks.reasons import Withheld
 from sfwebhooks.scan.findings import event_of_finding
@@ -64,9 +65,7 @@ class Earlier:
     def _reason(self, wanted: Wanted, key: bytes, is_known: bool) -> Withheld | None:
         if self._muted and {"", wanted.endpoint} & self._muted.get(key, set()):
             return Withheld.MUTED
-        if wanted.only_new == SILENT and self._is_first:
-            return Withheld.BASELINE
-        return Withheld.KNOWN if wanted.only_new and is_known else None
+        return by_sightings(wanted, self._is_first, is_known) if wanted.only_new else None
 
 
 def missing_hashes(
