@@ -106,7 +106,7 @@ def withheld_by(endpoint: Endpoint, event: WebhookEvent) -> Withheld | None:
     elif event.type == CORRELATION and event.severity < endpoint.min_severity:
         return Withheld.SEVERITY
     elif event.type == COMPARISON and endpoint.only_if_changed and not has_changes(data):
-        return Withheld.UNCHANGED
+        return Withheld.NOT_COMPARABLE if "not_comparable" in data else Withheld.UNCHANGED
     if endpoint.targets and event.type not in ALERTS:
         target = event.scan.target if event.scan else data.get("target")
         if isinstance(target, str) and target and not is_target(endpoint.targets, target[:NAME_MAX]):

@@ -258,7 +258,7 @@ def test_an_endpoint_can_ask_for_changes_only(tmp_path: Path, outbox: Outbox) ->
     assert [history.sent(SURFACE, one)["surface_changed"] for one in scans] == [1, 1, 1]
     assert [history.sent(CHANGES, one)["surface_changed"] for one in scans] == [0, 1, 0]
     receipts = [history.receipt(CHANGES, one) for one in scans]
-    assert [one["withheld_by_reason"] for one in receipts] == [{"unchanged": 1}, {}, {"unchanged": 1}]
+    assert [one["withheld_by_reason"] for one in receipts] == [{"not_comparable": 1}, {}, {"unchanged": 1}]
     assert [one["not_wanted"] for one in receipts] == [1, 1, 1], "the findings; a comparison is none"
 
 
