@@ -55,6 +55,7 @@ def test_a_hostile_expression_is_as_good_as_any_other(text: str) -> None:
         ("a**", "bad repetition operator: **, character 2; "),
         ("a{1001}", "invalid repetition size: {1001}, character 2; "),
         ("(a", "missing ): (a, character 1; "),
+        ("https://ada:hunter2-very-secret@acme.example/(", "missing ), character 1; expected"),
         ("a\\", "trailing \\; "),
         ("x" * (EXPRESSION_MAX + 1), "it has 2,001 characters; expected at most 2,000"),
         (r"((\pL{1000}){1000})", "invalid repetition size"),

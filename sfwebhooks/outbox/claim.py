@@ -8,10 +8,10 @@ Deliveries in flight (`busy`) are known by their row numbers here.
 from __future__ import annotations
 
 import json
-import math
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import takewhile
 from typing import Callable, Optional
@@ -138,6 +138,24 @@ class Limits:
         return len(found) >= its.size or not now - its.wait < first_at <= now
 
 
+class Filling:
+    """A request of several that is being filled."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._members = 0
+        self._left, self._names_left = limits.max_bytes, limits.named_max or limits.size
+
+    def takes(self, delivery: Delivery) -> bool:
+        """Take the next delivery in, if it fits or is the first one; return whether it was taken in."""
+        self._left -= self._limits.measure(delivery)
+        self._names_left -= delivery.event.is_named
+        if self._members and (min(self._left, self._names_left) < 0 or self._members == self._limits.size):
+            return False
+        self._members += 1
+        return True
+
+
 def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], part: int, now: float) -> list[Row]:
     """Return the deliveries of the next request of several: fresh ones, else late ones that are due.
 
@@ -227,22 +245,9 @@ def together(sql: sqlite3.Connection, found: Sequence[Candidate], limits: Limits
     if found[0][2]:
         return numbered(sql, found[0][0])
     alike = takewhile(lambda row: not row[2] and row[4] == found[0][4], found[: limits.size])
-    numbers = sorted(row[0] for row in alike)
-    # only then is it known how many fit
-    return _fitting(deliveries(sql, NUMBERED, (json.dumps(numbers),)), limits)
-
-
-def _fitting(rows: Iterable[Row], limits: Limits, max_bytes: float | None = None) -> list[Row]:
-    """Return the first deliveries that fit into one request, at least one."""
-    members: list[Row] = []
-    left, names_left = limits.max_bytes if max_bytes is None else max_bytes, limits.named_max or math.inf
-    for row in rows:
-        left -= limits.measure(row[1])
-        names_left -= row[1].event.is_named
-        if members and min(left, names_left) < 0:
-            break
-        members.append(row)
-    return members
+    numbers, room = sorted(row[0] for row in alike), Filling(limits)
+    its = deliveries(sql, NUMBERED, (json.dumps(numbers),))  # only then is it known how many fit
+    return [*takewhile(lambda row: room.takes(row[1]), its)]
 
 
 def numbered(sql: sqlite3.Connection, number: int) -> list[Row]:
@@ -253,4 +258,5 @@ def numbered(sql: sqlite3.Connection, number: int) -> list[Row]:
 def _members(sql: sqlite3.Connection, limits: Limits, batch: str) -> list[Row]:
     """Return the waiting deliveries of a batch; no more than can be named, if that was made for another format."""
     where = "WHERE d.state = 'waiting' AND d.batch = ? AND d.endpoint = ? ORDER BY d.number"
-    return _fitting(deliveries(sql, where, (batch, limits.endpoint)), limits, math.inf)
+    room = Filling(replace(limits, size=sys.maxsize, max_bytes=sys.maxsize))
+    return [*takewhile(lambda row: room.takes(row[1]), deliveries(sql, where, (batch, limits.endpoint)))]

@@ -84,20 +84,30 @@ class Survey:
 
         Nothing is read if all of them are sent all that they subscribe to.
         """
-        endpoints = self._screen.endpoints
-        is_asked = self._screen.false_positives or self._earlier.can_withhold(endpoints)
-        if not (self._is_read or is_asked or any(one.has_filters or one.only_if_changed for one in endpoints)):
+        if not self._is_needed:
             return {}
-        if not self._is_read:
+        counts = self.counts()
+        if self._row:
+            self._outbox.write_withheld()
+            names = [one.name for one in self._screen.endpoints]
+            self._outbox.scans.replace_withheld(self._scan.id, names, counts, COUNTED)
+        return self._besides
+
+    def counts(self) -> Mapping[tuple[str, Withheld], int]:
+        """Return endpoint and reason -> number of the events that it is not sent; nothing is written."""
+        if self._is_needed and not self._is_read:
             _exhaust(self._found())
             compared = self._outbox.scans.event(lifecycle_id(self._scan.id, "surface"))
             for event in [compared] if compared else []:
                 self._lacking(event, self._outbox.scans.endpoints_of(event))
-        if self._row:
-            self._outbox.write_withheld()
-            names = [one.name for one in endpoints]
-            self._outbox.scans.replace_withheld(self._scan.id, names, self._counts, COUNTED)
-        return self._besides
+        return self._counts
+
+    @property
+    def _is_needed(self) -> bool:
+        """Whether an endpoint may not be sent something that it subscribes to."""
+        endpoints = self._screen.endpoints
+        asked = self._screen.false_positives or any(one.has_filters or one.only_if_changed for one in endpoints)
+        return bool(self._is_read or asked or self._earlier.can_withhold(endpoints))
 
     def _compare(self, end: WebhookEvent, result: ScanResult) -> None:
         scan, sightings, now = self._scan, self._outbox.sightings, time.time()
@@ -114,12 +124,12 @@ class Survey:
 
     def _meant(self, found: Surface) -> Surface:
         """Return a comparison without correlations, which may be lost with a killed process, and without what users
-        marked as false positive."""
+        marked as false positive or muted for all endpoints."""
+        dismissed = self._screen.false_positives.union(self._earlier.muted_for_all)
         new, gone = (
-            tuple((key, kind) for key, kind in side
-                  if kind != CORRELATION and key not in self._screen.false_positives)
+            tuple((key, kind) for key, kind in side if kind != CORRELATION and key not in dismissed)
             for side in (found.new, found.gone)
-        )  # fmt: skip
+        )
         is_same = not (found.not_comparable or new or gone)
         since = found.unchanged_since if found.unchanged_since is not None or not is_same else found.previous_at
         return replace(found, new=new, gone=gone, unchanged_since=since)

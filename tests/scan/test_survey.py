@@ -381,6 +381,67 @@ def test_a_scan_whose_endpoints_want_all_is_not_read_once_more(tmp_path: Path, o
     assert {"scan/host_database.py all_findings", "outbox/sightings.py record"} <= {*trace.functions()}
 
 
+@pytest.mark.parametrize(("endpoint", "number"), [("", 0), ("surface", 1)])
+def test_what_is_muted_for_all_is_neither_new_nor_gone(
+    endpoint: str, number: int, tmp_path: Path, outbox: Outbox
+) -> None:
+    history = History(tmp_path, outbox, SURFACE)
+    for data in ("new", "gone"):
+        seen = (of_finding("VULNERABILITY_CVE_HIGH", data), "VULNERABILITY_CVE_HIGH")
+        outbox.sightings.mute(a_scan().target, seen, endpoint, None, NOW)
+    history.run(history.found("a", "gone"))
+    compared = history.compared(history.run(history.found("a", "new")))
+    assert totals(compared) == (number, number, number)
+    assert ("unchanged_since" in compared) is (number == 0)
+
+
+#: values of any type, as a host's database may have them in any column
+GARBAGE = [None, 5, 3.5, "text", b"\xff\x00bytes", -1, 1e300, float("inf"), "x\x00y", "9" * 400]
+RESULT = ("hash", "type", "generated", "confidence", "visibility", "risk", "module", "data", "source_event_hash")
+INSTANCE = ("name", "seed_target", "created", "started", "ended", "status")
+
+
+@pytest.mark.parametrize("garbage", GARBAGE, ids=repr)
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [*(("tbl_scan_results", name) for name in RESULT), *(("tbl_scan_instance", name) for name in INSTANCE)],
+)
+def test_garbage_in_the_hosts_database_costs_at_most_its_own_finding(
+    table: str, column: str, garbage: object, tmp_path: Path, outbox: Outbox
+) -> None:
+    picky = an_endpoint("picky", events=("all",), min_confidence=50, modules=("sfp_a",), data_match=("b|d",))
+    history = History(tmp_path, outbox, ALL, SURFACE, picky)
+    history.run(history.found("a"))
+    scan = history.begin(history.found("b", "c", "d"), heard=[])
+    where = "data = 'c' AND scan_instance_id" if table == "tbl_scan_results" else "guid"
+    with closing(sqlite3.connect(history.path)) as connection, connection:
+        connection.execute(f"UPDATE {table} SET {column} = ? WHERE {where} = ?", (garbage, scan.id))
+    is_no_finding = column == "type" and garbage is None  # as in the host's own queries
+    report_dead_scans(outbox, history.settings)
+    assert outbox.scans.open_scans() == []
+    assert all(history.sent(one, scan)[data] == 1 for one in (ALL, picky) for data in ("b", "d"))
+    sent = rows_of(
+        outbox.path,
+        "SELECT count(*) FROM delivery d JOIN event e ON e.number = d.event"
+        " WHERE d.endpoint = 'all' AND e.scan_id = 'S2' AND json_extract(e.data, '$.event_type') IS NOT NULL",
+    )
+    assert sent[0][0] + outbox.scans.withheld(scan.id).get("all", {}).get("unwritable", 0) == 3 - is_no_finding
+
+
+@pytest.mark.parametrize("garbage", ["{", "[]", "null", "5", '{"event_type": 5, "data": [1]}'])
+def test_garbage_in_the_outbox_does_not_keep_an_end_from_being_reported(
+    garbage: str, tmp_path: Path, outbox: Outbox
+) -> None:
+    history = History(tmp_path, outbox, SURFACE, ALL)
+    history.begin(history.found("a", "b"))
+    with closing(sqlite3.connect(history.path)) as connection, connection:
+        connection.execute("DELETE FROM tbl_scan_results WHERE data = 'b'")  # the outbox alone has it
+    with closing(sqlite3.connect(outbox.path)) as connection, connection:
+        connection.execute("UPDATE event SET data = ? WHERE severity > 0", (garbage,))
+    report_dead_scans(outbox, history.settings)
+    assert outbox.scans.open_scans() == []
+
+
 @pytest.mark.parametrize(
     ("file", "function"),
     [
