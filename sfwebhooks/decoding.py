@@ -97,7 +97,8 @@ def readings(text: str) -> Iterator[View]:
 def contents(text: str) -> Iterator[View]:
     """Yield the contents of each base64 in a text. Its start is not known: another word may precede it."""
     for run in BASE64.finditer(text):
-        for skipped in range(4):
+        is_mixed = run[0].lower() != run[0] != run[0].upper()  # unlike a word or a hash
+        for skipped in range(4 if is_mixed else 0):
             data, begin = from_base64(run[0][skipped:]), run.start() + skipped
             yield View(data.decode("latin-1"), Quarters(begin, len(data)), Quarters(begin, len(data), 1))
 

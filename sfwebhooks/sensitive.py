@@ -106,7 +106,7 @@ ARMOUR = re.compile(
 )
 #: the end of one whose beginning was cut off
 ARMOUR_END = re.compile(r"-{4,5} ?END[ +][A-Z0-9 +]{0,40}PRIVATE[ +]{1,3}KEY(?:[ +]BLOCK)? ?-{4,5}")
-#: an e-mail address with a password behind it, as in lists of leaked logins in place of another address
+#: an e-mail address with a password behind it, as in lists of leaked logins, unless that is another address
 COMBINATION = re.compile(r"@[A-Za-z0-9._-]{1,253}(?::|[;|](?![^\s@]{1,64}@[\w-]{1,63}\.\w))([^\s\"'<>/]\S*)")
 #: the password in a URL
 USERINFO = re.compile(r"://[^\s/:@]{0,255}:([^\s/]{1,255})@")
