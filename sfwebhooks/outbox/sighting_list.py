@@ -159,7 +159,8 @@ def _presence(sql: sqlite3.Connection, target: int) -> str:
 
     Numbers of scans stand in it, of which a target has few: to look them up for each row would take seconds.
     """
-    gone = {0: "0"}
+    running = sql.execute("SELECT number FROM surveyed WHERE target = ? AND place IS NULL", (target,)).fetchall()
+    gone = {0: f"last NOT IN ({', '.join(str(number) for (number,) in running)})"}
     for (line,) in sql.execute("SELECT DISTINCT lineage FROM surveyed WHERE target = ? AND lineage", (target,)):
         query = "SELECT number, place FROM surveyed WHERE target = ? AND lineage = ? AND complete ORDER BY place DESC"
         last = sql.execute(query, (target, line)).fetchone()
