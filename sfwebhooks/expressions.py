@@ -59,7 +59,7 @@ def replaced(text: str, data: str, by: Callable[[str], str]) -> str:
     found = _compiled(text).sub(
         lambda match: by(match[0].decode("utf-8", "replace")).encode() if match[0] else b"", whole
     )
-    return str(found.decode("utf-8", "replace"))
+    return data if found == whole else str(found.decode("utf-8", "replace"))
 
 
 @lru_cache(maxsize=256)

