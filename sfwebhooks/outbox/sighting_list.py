@@ -182,9 +182,12 @@ def _presence(sql: sqlite3.Connection, target: int) -> str:
 
     Numbers of scans stand in it, of which a target has few: to look them up for each row would take seconds.
     """
-    words = {line: _row_presence(sql, target, line) for line in _lineages(sql, target)}
+    running = sql.execute("SELECT number FROM surveyed WHERE target = ? AND place IS NULL", (target,)).fetchall()
+    # rows of what was sent as new and is recorded by no scan yet, or never
+    words = {0: f"CASE WHEN last NOT IN ({', '.join(str(number) for (number,) in running)}) THEN 0 ELSE 2 END"}
+    words |= {line: _row_presence(sql, target, line) for line in _lineages(sql, target)}
     cases = " ".join(f"WHEN {line} THEN {case}" for line, case in words.items())
-    best = f"max(CASE lineage {cases} ELSE 2 END)" if cases else "2"
+    best = f"max(CASE lineage {cases} ELSE 2 END)"
     row = sql.execute(
         "SELECT number, is_first FROM surveyed WHERE target = ? AND complete ORDER BY place DESC LIMIT 1", (target,)
     ).fetchone()
