@@ -93,7 +93,7 @@ class SightingList:
             return [Sighted(*row) for row in sql.execute(query)]
 
     def of(
-        self, target: str, sought: SightingFilter, limit: int, severity_of: Callable[[str], int]
+        self, target: str, sought: SightingFilter, limit: int, severity_of: Callable[[str], int] = lambda kind: 0
     ) -> list[Sighting]:
         """Return the sightings of a target, those of the last scans first, of one scan the most severe first. Reads all
         of them.
@@ -205,8 +205,8 @@ def _lineages(sql: sqlite3.Connection, target: int) -> list[int]:
 
 def _row_presence(sql: sqlite3.Connection, target: int, line: int) -> str:
     """Return SQL for a row of a lineage that has a complete scan: 0 gone, 1 returned, 2 present."""
-    query = "SELECT number, place FROM surveyed WHERE target = ? AND lineage = ? AND complete ORDER BY place DESC LIMIT 2"
-    (last, place), *before = sql.execute(query, (target, line)).fetchall()
+    query = "SELECT number, place FROM surveyed WHERE target = ? AND lineage = ? AND complete ORDER BY place DESC"
+    (last, place), *before = sql.execute(f"{query} LIMIT 2", (target, line)).fetchall()
     since = "SELECT number FROM surveyed WHERE target = ? AND lineage = ? AND (place IS NULL OR place >= ?)"
     numbers = ", ".join(str(number) for (number,) in sql.execute(since, (target, line, place)))
     # without one before, nobody knows whether it was gone
