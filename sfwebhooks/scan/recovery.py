@@ -25,6 +25,7 @@ from sfwebhooks.scan.false_positives import screen_for
 from sfwebhooks.scan.host_database import HostDatabase, database_of
 from sfwebhooks.scan.host_log import modules_unset, unset_event
 from sfwebhooks.scan.lifecycle import ended
+from sfwebhooks.scan.missing import Earlier, missing_hashes
 from sfwebhooks.scan.survey import Survey
 from sfwebhooks.screening import Screen
 
@@ -53,7 +54,8 @@ def replay_scan(
     outbox.scans.forget_withheld(
         scan.id, [endpoint.name for endpoint in screen.endpoints]
     )  # refused events are offered once more
-    found = from_host.found(database, scan, from_host.missing_hashes(database, scan, screen, known))
+    hashes = missing_hashes(database, screen, Earlier(outbox, scan), known, deadline)
+    found = from_host.found(database, scan, hashes)
     new = _accept_all(found, screen, outbox, deadline)
     outbox.recount_unwritable(scan.id)
     return new
