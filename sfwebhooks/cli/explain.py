@@ -208,4 +208,5 @@ def _print_line(label: str, text: str, out: Console) -> None:
 
 
 def _fields(because: Because) -> dict[str, Any]:
-    return {"reason": because.reason, "words": because.words, "cure": because.cure or None}
+    its = {"reason": because.reason, "words": because.words, "cure": because.cure or None}
+    return {**its, "waits_for": because.waits_for} if because.waits_for else its
