@@ -32,6 +32,7 @@ from tests.filled import HOSTILE, send
 from tests.hosted import add_scan
 from tests.outbox_rows import rows_of
 from tests.terminals import in_terminal
+from tests.tiers import slow
 
 URL = "url = http://127.0.0.1:9/hook-path-token"
 #: the host's own hashes have 64 digits
@@ -455,6 +456,7 @@ def test_a_damaged_event_is_explained_as_far_as_it_goes(world: World, capsys: py
     assert "not JSON" in captured.out
 
 
+@slow
 def test_every_word_fits_a_terminal_of_80_columns(world: World) -> None:
     world.configure("events = all", "min_severity = critical", "description = x")
     scan = world.scan()
