@@ -124,12 +124,12 @@ class Survey:
 
     def _meant(self, found: Surface) -> Surface:
         """Return a comparison without correlations, which may be lost with a killed process, and without what users
-        marked as false positive."""
+        marked as false positive or muted for all endpoints."""
+        dismissed = self._screen.false_positives.union(self._earlier.muted_for_all)
         new, gone = (
-            tuple((key, kind) for key, kind in side
-                  if kind != CORRELATION and key not in self._screen.false_positives)
+            tuple((key, kind) for key, kind in side if kind != CORRELATION and key not in dismissed)
             for side in (found.new, found.gone)
-        )  # fmt: skip
+        )
         is_same = not (found.not_comparable or new or gone)
         since = found.unchanged_since if found.unchanged_since is not None or not is_same else found.previous_at
         return replace(found, new=new, gone=gone, unchanged_since=since)

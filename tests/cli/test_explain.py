@@ -197,11 +197,14 @@ def test_a_comparison_without_changes(world: World, explain: Any) -> None:
     world.configure("events = all", "only_if_changed = true")
     path = world.folder / "webhooks.ini"
     path.write_text(path.read_text() + f"[webhooks.all]\n{URL}\nevents = all\n")
-    scan = world.scan()
-    fields = explain(scan, lifecycle_id(scan.id, "surface"))
+    first, second = world.scan(), world.scan()
+    fields = explain(first, lifecycle_id(first.id, "surface"))
+    assert reasons(fields) == ("not_comparable", "not_comparable")
+    assert "only_if_changed = true; this has not_comparable = first_scan" in fields["then"]["words"]
+    fields = explain(second, lifecycle_id(second.id, "surface"))
     assert reasons(fields) == ("unchanged", "unchanged")
     assert "only_if_changed = true; nothing is new or gone" in fields["then"]["words"]
-    assert reasons(explain(scan, lifecycle_id(scan.id, "surface"), "all"))[1] == "sent"
+    assert reasons(explain(second, lifecycle_id(second.id, "surface"), "all"))[1] == "sent"
 
 
 def test_a_full_outbox(world: World, explain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
