@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain, islice
 
@@ -163,14 +164,27 @@ class Survey:
     def _lacking(self, event: WebhookEvent, receivers: set[str]) -> list[Wanted]:
         """Return who wants an event and has no delivery of it; count who asked for it by name and does not want it."""
         wanted, withheld = self._screen.of(event)
+        if receivers and any(one.endpoint not in receivers for one in wanted) and is_cut(event):
+            wanted, withheld = self._screen.of(self._as_accepted(event))
         for name, reason in withheld.items():
             if name not in receivers:
                 self._count(event, name, reason)
         return [one for one in wanted if one.endpoint not in receivers]
 
+    def _as_accepted(self, event: WebhookEvent) -> WebhookEvent:
+        """Return an event with the data by which it was screened live, of which the host keeps only the first part."""
+        with suppress(ValueError, AttributeError):  # damaged
+            return self._outbox.scans.event(event.id) or event
+        return event
+
     def _count(self, event: WebhookEvent, endpoint: str, reason: Withheld) -> None:
         self._counts[endpoint, reason] += 1
         self._besides[endpoint] += event.type not in FINDINGS
+
+
+def is_cut(event: WebhookEvent) -> bool:
+    """Return whether the host's database may have only the first part of a finding's data."""
+    return event.type in FINDINGS and len(event.data.get("data", "")) >= fingerprints.DATA_COUNTED
 
 
 def wants_comparison(endpoint: Endpoint) -> bool:

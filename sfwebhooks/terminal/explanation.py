@@ -165,7 +165,7 @@ class Explanation:
 
     def _first_seen(self) -> str:
         sought = SightingFilter(among=frozenset([self._key] if self._key else ()))
-        found = self._outbox.sighting_list.of(self._target, sought, 1, self._settings.severities.of)
+        found = self._outbox.sighting_list.of(self._target, sought, 1)
         return f"first by scan {found[0].first_scan}, {moment(found[0].first_at)}" if found else ""
 
     # --- at the time

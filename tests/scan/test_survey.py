@@ -312,6 +312,24 @@ def test_a_process_that_was_killed_before_it_wrote_its_counts_loses_none(tmp_pat
     assert history.receipt(endpoint, scan)["not_wanted"] == 0
 
 
+@pytest.mark.parametrize("length", [1018, 1019, 1024, 65530])
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_what_was_withheld_for_data_that_the_host_does_not_keep_is_counted_by_another_process_too(
+    length: int, is_damaged: bool, tmp_path: Path, outbox: Outbox
+) -> None:
+    picky = an_endpoint("picky", events=("high_risk_event", "scan_completed"), data_not_match=("needle",))
+    history = History(tmp_path, outbox, picky, ALL)
+    (heard,) = history.found("a" * length + "needle")
+    scan = history.begin([heard._replace(data=heard.data[:1024])], [heard])
+    if is_damaged:
+        with closing(sqlite3.connect(outbox.path)) as connection, connection:
+            connection.execute("UPDATE event SET data = '{' WHERE severity > 0")
+    history.end(scan, "process_died")
+    receipt = history.receipt(picky, scan)
+    is_seen = not is_damaged or length == 1018
+    assert (receipt["withheld_by_reason"], receipt["not_wanted"]) == ({"data": 1} if is_seen else {}, int(not is_seen))
+
+
 def test_a_withheld_correlation_is_no_finding_that_was_not_wanted(tmp_path: Path, outbox: Outbox) -> None:
     endpoint = an_endpoint("picky", events=("correlation_found", "scan_completed"), min_severity=Severity.CRITICAL)
     history = History(tmp_path, outbox, endpoint)
