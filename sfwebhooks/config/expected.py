@@ -10,16 +10,15 @@ A mistake here holds no endpoint: only the scans that it is about are not expect
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Container, Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from sfwebhooks.config.file import VALUE_MAX, Draft, Mistake
 from sfwebhooks.config.sections import EXPECT
 from sfwebhooks.config.values import comment_in, quotes_in
-from sfwebhooks.endpoints import Endpoint, subscribed_name
 from sfwebhooks.events import printable
 from sfwebhooks.expectations import Expectation, key_of_scan, split_cron
-from sfwebhooks.severity import Severity
+from sfwebhooks.masking import shown_words
 
 #: a name, and the text after it; a cron expression has none of these signs
 NAMED = re.compile(r"([\w-]{1,64})\s*[=:]\s*(.*)")
@@ -71,12 +70,6 @@ def expected_scans(draft: Draft) -> tuple[Expectation, ...]:
     return _settled(groups.values(), draft)
 
 
-def unread(expected: Collection[Expectation], endpoints: Iterable[Endpoint]) -> list[str]:
-    """Return the warning that no endpoint wants to know of missed scans, if so."""
-    wanted = any(subscribed_name(one.events, "scan_missed", Severity.INFO, None) for one in endpoints)
-    return [f"[{EXPECT}] expects scans, but no endpoint subscribes to scan_missed"] if expected and not wanted else []
-
-
 def _begun(name: str, text: str, number: int, draft: Draft, groups: Container[str]) -> _Group | None:
     """Return the group that a line begins; None if it is wrong."""
     if name in groups:
@@ -103,9 +96,11 @@ def _add(group: _Group, text: str, number: int, draft: Draft) -> None:
         _note(draft, group.name, text, number, advice)
         return
     if re.search(r",\s", text):
-        _doubt(draft, group, f'"{text}" (line {number}) is one target or scan name: put each on its own line')
+        _doubt(
+            draft, group, f'"{shown_words(text)}" (line {number}) is one target or scan name: put each on its own line'
+        )
     if group.of.setdefault(key_of_scan(text), text) is not text:
-        _doubt(draft, group, f'"{text}" (line {number}) is given twice')
+        _doubt(draft, group, f'"{shown_words(text)}" (line {number}) is given twice')
 
 
 def _stray(groups: Iterable[str], text: str) -> str:
@@ -124,7 +119,7 @@ def _settled(groups: Iterable[_Group], draft: Draft) -> tuple[Expectation, ...]:
         for of in group.of.values():
             one = Expectation(group.name, group.cron, of)
             if one.id in found:
-                _doubt(draft, group, f'"{of}" is expected at the same times by "{found[one.id].name}"')
+                _doubt(draft, group, f'"{shown_words(of)}" is expected at the same times by "{found[one.id].name}"')
             found.setdefault(one.id, one)
     if len(found) > EXPECTED_MAX:
         words = f"{len(found):,} scans are expected; only the first {EXPECTED_MAX:,} are watched"
@@ -133,10 +128,10 @@ def _settled(groups: Iterable[_Group], draft: Draft) -> tuple[Expectation, ...]:
 
 
 def _note(draft: Draft, name: str, text: str, number: int, problem: str) -> None:
-    """Note a mistake; a line of this section is never a secret."""
+    """Note a mistake; a line of another section, in this one by mistake, may be a secret."""
     if not draft.is_full:
         where = f"line {number}: " if number else ""
-        draft.mistakes.append(Mistake(draft.file, EXPECT, name, text[:VALUE_MAX], f"{where}{problem}"))
+        draft.mistakes.append(Mistake(draft.file, EXPECT, name, shown_words(text)[:VALUE_MAX], f"{where}{problem}"))
 
 
 def _doubt(draft: Draft, group: _Group, words: str) -> None:

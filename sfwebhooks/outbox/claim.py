@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import takewhile
 from typing import Callable, Optional
@@ -137,6 +138,24 @@ class Limits:
         return len(found) >= its.size or not now - its.wait < first_at <= now
 
 
+class Filling:
+    """A request of several that is being filled."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._members = 0
+        self._left, self._names_left = limits.max_bytes, limits.named_max or limits.size
+
+    def takes(self, delivery: Delivery) -> bool:
+        """Take the next delivery in, if it fits or is the first one; return whether it was taken in."""
+        self._left -= self._limits.measure(delivery)
+        self._names_left -= delivery.event.is_named
+        if self._members and (min(self._left, self._names_left) < 0 or self._members == self._limits.size):
+            return False
+        self._members += 1
+        return True
+
+
 def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], part: int, now: float) -> list[Row]:
     """Return the deliveries of the next request of several: fresh ones, else late ones that are due.
 
@@ -166,7 +185,7 @@ def next_late(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], no
         alike = f"{free} AND batch IS NULL AND {MARKED} = ?3 AND due_at <= ?4 ORDER BY due_at LIMIT ?5"
         most = 1 if alone else its.size  # of the live ones, only those that no digest may have are in none
         return together(sql, sql.execute(alike, (*given, first[4], now, most)).fetchall(), its)
-    return _members(sql, limits.endpoint, first[1])
+    return _members(sql, limits, first[1])
 
 
 def picked(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], pick: Pick, fresh: bool) -> list[Row]:
@@ -189,7 +208,7 @@ def picked(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], pick:
     if not rows:
         return []
     number, batch, *_ = min(rows, key=lambda row: row[2]) if pick is Pick.SMALLEST else rows[0]
-    return _members(sql, limits.endpoint, batch) if batch else numbered(sql, number)
+    return _members(sql, limits, batch) if batch else numbered(sql, number)
 
 
 def _from_the_ends(
@@ -226,16 +245,9 @@ def together(sql: sqlite3.Connection, found: Sequence[Candidate], limits: Limits
     if found[0][2]:
         return numbered(sql, found[0][0])
     alike = takewhile(lambda row: not row[2] and row[4] == found[0][4], found[: limits.size])
-    numbers = sorted(row[0] for row in alike)
-    members: list[Row] = []
-    left, names_left = limits.max_bytes, limits.named_max or limits.size
-    for row in deliveries(sql, NUMBERED, (json.dumps(numbers),)):  # only then is it known how many fit
-        left -= limits.measure(row[1])
-        names_left -= row[1].event.is_named
-        if members and min(left, names_left) < 0:
-            break
-        members.append(row)
-    return members
+    numbers, room = sorted(row[0] for row in alike), Filling(limits)
+    its = deliveries(sql, NUMBERED, (json.dumps(numbers),))  # only then is it known how many fit
+    return [*takewhile(lambda row: room.takes(row[1]), its)]
 
 
 def numbered(sql: sqlite3.Connection, number: int) -> list[Row]:
@@ -243,7 +255,8 @@ def numbered(sql: sqlite3.Connection, number: int) -> list[Row]:
     return [*deliveries(sql, NUMBERED, (json.dumps([number]),))]
 
 
-def _members(sql: sqlite3.Connection, endpoint: str, batch: str) -> list[Row]:
-    """Return the waiting deliveries of a batch."""
+def _members(sql: sqlite3.Connection, limits: Limits, batch: str) -> list[Row]:
+    """Return the waiting deliveries of a batch; no more than can be named, if that was made for another format."""
     where = "WHERE d.state = 'waiting' AND d.batch = ? AND d.endpoint = ? ORDER BY d.number"
-    return [*deliveries(sql, where, (batch, endpoint))]
+    room = Filling(replace(limits, size=sys.maxsize, max_bytes=sys.maxsize))
+    return [*takewhile(lambda row: room.takes(row[1]), deliveries(sql, where, (batch, limits.endpoint)))]

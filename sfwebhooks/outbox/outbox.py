@@ -13,7 +13,10 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sfwebhooks.errors import FileReplacedError, UnwritableError
 from sfwebhooks.events import WebhookEvent
@@ -25,16 +28,18 @@ from sfwebhooks.outbox.listing import Listing
 from sfwebhooks.outbox.newness import IS_MUTING, withheld_from
 from sfwebhooks.outbox.queue import Accepted, Queue
 from sfwebhooks.outbox.retention import Retention
-from sfwebhooks.outbox.rows import insert
+from sfwebhooks.outbox.rows import insert, row_of
 from sfwebhooks.outbox.scans import Scans
 from sfwebhooks.outbox.sequence_numbers import boot_id
-from sfwebhooks.outbox.sighting_list import SightingList
 from sfwebhooks.outbox.sightings import Sightings
 from sfwebhooks.outbox.unencodable import Unwritable
 from sfwebhooks.outbox.watch import WatchStates
 from sfwebhooks.outbox.withholding import WithheldKey, Withholding, add_withheld
 from sfwebhooks.reasons import Withheld
 from sfwebhooks.screening import Wanted
+
+if TYPE_CHECKING:
+    from sfwebhooks.outbox.sighting_list import SightingList
 
 #: more than an event takes in the file, whatever its data
 EVENT_BYTES = 2_000_000
@@ -67,7 +72,6 @@ class Outbox:
         self.watch = WatchStates(self.file)
         #: the commands
         self.listing = Listing(self.file)
-        self.sighting_list = SightingList(self.file)
         self.retention = Retention(self.file)
         #: the file's fullness when it was measured, and the part of it that the events offered since can have filled
         self._fullness, self._filled = 1.0, 0.0
@@ -75,6 +79,13 @@ class Outbox:
         self._unwritable = Unwritable()
         #: counts of withheld events that are not written yet
         self._withholding = Withholding()
+
+    @cached_property
+    def sighting_list(self) -> SightingList:
+        """What the commands show of sightings."""
+        from sfwebhooks.outbox.sighting_list import SightingList  # no scan needs it
+
+        return SightingList(self.file)
 
     def close(self) -> None:
         """Close the file; the next call opens it again."""
@@ -125,6 +136,15 @@ class Outbox:
             self._unwritable.note(*problem)
         return new
 
+    def foresee(self, items: Iterable[Accepted], now: float) -> list[dict[str, Withheld]]:
+        """Return what `accept` would withhold of each of some events, which nobody has yet: endpoint -> reason.
+
+        Nothing is written, and the file is as full as it is now.
+        """
+        with self.file.reading() as sql:
+            muting, fullness = bool(sql.execute(IS_MUTING).fetchone()[0]), self.file.fullness_in(sql)
+            return [_foreseen(sql, event, wanted, (muting, fullness), now) for event, wanted in items]
+
     def count_withheld(self, counts: Mapping[WithheldKey, int]) -> None:
         """Count events that filters withhold; the next commit, or `write_withheld`, writes the counts."""
         self._withholding.add(counts)
@@ -140,6 +160,20 @@ class Outbox:
         """Count the events of a scan that this process could not write, after accepting all of the host's database."""
         with self.file.writing() as sql:
             self._unwritable.recount(sql, scan_id)
+
+
+def _foreseen(
+    sql: sqlite3.Connection, event: WebhookEvent, asking: Sequence[Wanted], state: tuple[bool, float], now: float
+) -> dict[str, Withheld]:
+    muting, fullness = state
+    held = withheld_from(sql, event, asking, muting, now, is_forecast=True)
+    left = [one.endpoint for one in asking if one.endpoint not in held]
+    if left and is_refused(event, fullness):
+        return {**held, **dict.fromkeys(left, Withheld.OUTBOX_FULL)}
+    with suppress(UnwritableError):
+        row_of(event)
+        return held
+    return {**held, **dict.fromkeys(left, Withheld.UNWRITABLE)}
 
 
 def _withhold(sql: sqlite3.Connection, event: WebhookEvent, wanted: Sequence[Wanted], reason: Withheld) -> None:

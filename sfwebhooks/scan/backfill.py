@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -44,8 +44,10 @@ class Past:
     scan: Scan
     row: ScanRow
     database: HostDatabase
-    #: name of the event that reported its end; None: SpiderFoot ran it without us
+    #: name of the event that reported its end; None: none did, or SpiderFoot ran it without us
     reported_as: str | None
+    #: whether the outbox knows it
+    is_known: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,20 +75,33 @@ def past_scan(outbox: Store, scan_id: str, dead: bool, enrichment: Enrichment = 
         SelectionError: the scan does not exist or is not over.
         OutboxError: the outbox cannot be read.
     """
+    past = any_scan(outbox, scan_id, enrichment)
+    if past.is_known and past.reported_as is None:
+        raise SelectionError(_why_unreported(outbox, scan_id))
+    try:
+        if not past.is_known and not dead:
+            _check_over(past.database, scan_id, past.row)
+    except sqlite3.Error as error:
+        raise _unreadable(outbox, error) from error
+    return past
+
+
+def any_scan(outbox: Store, scan_id: str, enrichment: Enrichment = NO_ENRICHMENT) -> Past:
+    """Return a scan, which need not be over; its arguments and errors are those of `past_scan`."""
     folder = outbox.path.parent
     known = None if is_deleted(outbox.path) else outbox.scans.scan(scan_id)
     named = known[0] if known and known[0].database else None  # else forgotten, except for its id
     database = database_of(named.database if named else str(folder / DATABASE), folder, enrichment)
     try:
         row, target_type = _row(database, scan_id, folder), database.target_type(scan_id)
-        if known and known[1] is None:
-            raise SelectionError(_why_unreported(outbox, scan_id))
-        if not known and not dead:
-            _check_over(database, scan_id, row)
     except sqlite3.Error as error:
-        raise SelectionError(f"SpiderFoot's database in {folder} cannot be read: {error}") from error
+        raise _unreadable(outbox, error) from error
     made = Scan(scan_id, row.name, row.target, target_type, UNKNOWN, str(folder / DATABASE))
-    return Past(named or made, row, database, known[1] if known else None)
+    return Past(named or made, row, database, known[1] if known else None, known is not None)
+
+
+def _unreadable(outbox: Store, error: sqlite3.Error) -> SelectionError:
+    return SelectionError(f"SpiderFoot's database in {outbox.path.parent} cannot be read: {error}")
 
 
 def _row(database: HostDatabase, scan_id: str, folder: Path) -> ScanRow:
@@ -105,10 +120,7 @@ def _row(database: HostDatabase, scan_id: str, folder: Path) -> ScanRow:
 
 def _why_unreported(outbox: Store, scan_id: str) -> str:
     """Return why the end of a scan that the outbox knows is not reported yet."""
-    lock = scan_lock(outbox.path, scan_id)
-    runs = not lock.take()
-    lock.release()
-    if runs:
+    if not scan_lock(outbox.path, scan_id).is_free:
         return f"scan {scan_id} is still running: its findings are sent as they are found"
     return f"the end of scan {scan_id} is not reported yet; sfwebhooks drain says why"
 
@@ -146,13 +158,39 @@ def begin_backfill(
         OutboxError: the outbox cannot be written.
         sqlite3.Error: the host's database cannot be read.
     """
-    scan, database = past.scan, past.database
-    only = screen_for(scan, (endpoint,), database)
+    scan = past.scan
+    only = screen_for(scan, (endpoint,), past.database)
     first, last = started(scan), _end(outbox, past)
     again = outbox.scans.renumber(scan.id, endpoint.name, last.id, time.time(), interval) if renumber else 0
     outbox.scans.begin_scan(scan, first, only.of(first)[0], time.time(), ended=last.type)
     outbox.scans.forget_withheld(scan.id, [endpoint.name])  # refused events are offered once more
-    known = outbox.scans.known_events(scan.id, endpoint.name)
+    return _missing(outbox, past, only, last, again)
+
+
+def forecast_backfill(outbox: Store, endpoint: Endpoint, past: Past) -> Missing:
+    """Return the events that a backfill of an endpoint would begin with, the scan's start among them; writes nothing.
+
+    Raises:
+        OutboxError: the outbox cannot be read.
+        sqlite3.Error: the host's database cannot be read.
+    """
+    only = screen_for(past.scan, (endpoint,), past.database)
+    first = started(past.scan)
+    missing = _missing(outbox, past, only, _end(outbox, past))
+    if not only.of(first)[0] or first.id in outbox.scans.known_events(past.scan.id, endpoint.name):
+        return missing
+    return replace(missing, number=missing.number + 1, events=chain([first], missing.events))
+
+
+def _missing(outbox: Store, past: Past, only: Screen, last: WebhookEvent, again: int = 0) -> Missing:
+    """Return the missing events of a scan that has begun.
+
+    Args:
+        last: the event that reports its end.
+        again: as in Missing.
+    """
+    scan, database = past.scan, past.database
+    known = outbox.scans.known_events(scan.id, only.endpoints[0].name)
     hashes = list(missing_hashes(database, only, Earlier(outbox, scan), known))
     compared = outbox.scans.event(lifecycle_id(scan.id, "surface"))  # not made later: it would compare with the future
     rest = [event for event in (*from_host.correlated(database, scan, only), *([compared] if compared else []), last)

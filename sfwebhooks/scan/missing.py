@@ -13,9 +13,10 @@ from functools import cached_property
 from itertools import islice
 
 from sfwebhooks import fingerprints
-from sfwebhooks.endpoints import SILENT, Endpoint
+from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import NotYetError
 from sfwebhooks.events import Scan
+from sfwebhooks.outbox.newness import by_sightings
 from sfwebhooks.outbox.store import Store
 from sfwebhooks.reasons import Withheld
 from sfwebhooks.scan.findings import event_of_finding
@@ -42,6 +43,11 @@ class Earlier:
     def _is_first(self) -> bool:
         return self._sightings.is_first(self.scan.id, self.scan.target)
 
+    @property
+    def muted_for_all(self) -> Iterator[bytes]:
+        """The fingerprints that are muted for all endpoints."""
+        return (key for key, names in self._muted.items() if "" in names)
+
     def can_withhold(self, endpoints: Iterable[Endpoint]) -> bool:
         """Return whether anything can be withheld from some endpoints."""
         return bool(self._muted) or any(one.only_new for one in endpoints)
@@ -64,9 +70,7 @@ class Earlier:
     def _reason(self, wanted: Wanted, key: bytes, is_known: bool) -> Withheld | None:
         if self._muted and {"", wanted.endpoint} & self._muted.get(key, set()):
             return Withheld.MUTED
-        if wanted.only_new == SILENT and self._is_first:
-            return Withheld.BASELINE
-        return Withheld.KNOWN if wanted.only_new and is_known else None
+        return by_sightings(wanted, self._is_first, is_known) if wanted.only_new else None
 
 
 def missing_hashes(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.limits import limits_of
 
 LIMITS = {
+    "backfill.Past.is_known": False,
     "backfill.RULES_SECONDS": 600.0,
     "correlations.EVIDENCE_MAX": 32,
     "false_positives.MARKED_MAX": 100000,
@@ -21,6 +22,7 @@ LIMITS = {
     "host_database.READ_SECONDS": 1.0,
     "host_database.STEPS": 10000,
     "host_database.CONFIG_ROWS": 20000,
+    "host_database.PART": 1000,
     "host_log.KEPT_MAX": 16384,
     "host_log.EXCEPTIONS_MAX": 10,
     "host_log.ERRORS_MAX": 1000,
@@ -30,6 +32,7 @@ LIMITS = {
     "lifecycle.TOP_DATA_MAX": 200,
     "outbox_failure.EVENTS_MAX": 10000,
     "outbox_failure.SIZE_MAX": 33554432,
+    "missing.CHUNK": 500,
     "recovery.REPLAY_CHUNK": 500,
     "run.HOST_PATIENCE_SECONDS": 50.0,
     "run.FLUSH_MAX": 500,
@@ -39,7 +42,6 @@ LIMITS = {
     "surface.ITEMS_MAX": 20,
     "surface.LOOK_EACH": 500,
     "surface.UNSORTED_MAX": 1000,
-    "survey.CHUNK": 500,
     "watch.LOOKED_SECONDS": 600.0,
     "watch.OVERDUE_TIMES": 3,
     "watch.OVERDUE_LEAST": 300.0,
