@@ -279,6 +279,27 @@ class Unsent(Reason):
 
 #: reason -> words after the number of such events
 WITHHELD_WORDS = {one.value: one.meaning for one in Withheld}
+#: the same for a reader, who does not know the settings; after the number of events
+SHORT_WORDS = {
+    Withheld.FINDING_TYPE.value: "of a type that is not wanted",
+    Withheld.SEVERITY.value: "of a lower severity",
+    Withheld.CONFIDENCE.value: "of a lower confidence",
+    Withheld.MODULE.value: "from other modules",
+    Withheld.TARGET.value: "of another target",
+    Withheld.DATA.value: "because of their content",
+    Withheld.FALSE_POSITIVE.value: "marked as false positives",
+    Withheld.MUTED.value: "muted",
+    Withheld.KNOWN.value: "known from earlier scans",
+    Withheld.BASELINE.value: "of the first scan of the target",
+    Withheld.UNCHANGED.value: "because nothing changed",
+    Withheld.OUTBOX_FULL.value: "refused because the outbox was full",
+    Withheld.UNWRITABLE.value: "that could not be stored",
+}
+
+
+def short_words(reason: str) -> str:
+    """Return the words of a receipt's reason, which may be that of another version, for readers of a message."""
+    return SHORT_WORDS.get(reason, reason.replace("_", " "))
 
 
 class WaitingReason(Reason):

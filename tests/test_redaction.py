@@ -105,8 +105,8 @@ def test_a_hash_is_stable_for_an_endpoint_and_useless_without_its_key() -> None:
 def test_without_its_key_nothing_is_hashed_and_the_endpoint_is_held() -> None:
     assert by("*: hash", key=None) == WITHHELD
     assert mistakes(redact="EMAILADDR: hash") == [
-        "settings: [webhooks.team]: redact has a rule with hash, which requires redact_key: sfwebhooks keygen generates"
-        " one"
+        "settings: [webhooks.team]: redact has a rule with hash, which requires redact_key = file:PATH, a key that"
+        " stays on this machine: sfwebhooks keygen --redact --file PATH generates one"
     ]
     assert mistakes(redact="EMAILADDR: hash", redact_key="k" * 32) == []
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sfwebhooks.config.values import seconds
+from sfwebhooks.config.values import seconds_with_unit
 from sfwebhooks.delivery.status import paused, situations, waiting_line
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import clean_text, timestamp
@@ -33,7 +33,12 @@ def add(commands: Any) -> None:
         epilog="example:\n  sfwebhooks pause siem_system --for 2h",
     )
     pause.add_argument(
-        "--for", type=said(seconds), dest="span", default=FOREVER, metavar="TIME", help="such as 2h (until resume)"
+        "--for",
+        type=said(seconds_with_unit),
+        dest="span",
+        default=FOREVER,
+        metavar="TIME",
+        help="such as 2h (until resume)",
     )
     resume = commands.add_parser(
         "resume",

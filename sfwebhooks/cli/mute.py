@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from sfwebhooks.cli.sightings import fields_of_mute
-from sfwebhooks.config.values import seconds
+from sfwebhooks.config.values import seconds_with_unit
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import clean_text, printable
 from sfwebhooks.files import is_deleted
@@ -29,6 +29,7 @@ from sfwebhooks.text import amount, moment
 DIGITS = re.compile(rf"[0-9a-f]{{{PREFIX_LEAST},{2 * SIZE}}}")
 #: characters of an id before its first hyphen
 ID_HEAD = 8
+LISTS = "sfwebhooks sightings TARGET and sfwebhooks deliveries list them"
 #: target, fingerprint and type of a finding
 Finding = tuple[str, bytes, str]
 
@@ -43,7 +44,9 @@ def add(commands: Any) -> None:
         " (sfwebhooks deliveries). Accepted deliveries of it are still sent. Without a name, list what is muted.",
         epilog="examples:\n  sfwebhooks mute 3f2a91 --endpoint slack_alerts --for 30d\n  sfwebhooks mute",
     )
-    mute.add_argument("--for", type=said(seconds), dest="span", metavar="TIME", help="such as 30d (until unmute)")
+    mute.add_argument(
+        "--for", type=said(seconds_with_unit), dest="span", metavar="TIME", help="such as 30d (until unmute)"
+    )
     unmute = commands.add_parser(
         "unmute", help="send a muted finding again", epilog="example:\n  sfwebhooks unmute 3f2a91"
     )
@@ -141,7 +144,11 @@ def _meant(given: argparse.Namespace, outbox: Outbox) -> Finding:
     """
     text, target = given.id.strip().lower(), given.target
     if not DIGITS.fullmatch(text):
-        return _by_event(text, outbox)
+        try:
+            return _by_event(text, outbox)
+        except SelectionError as error:
+            digits = f"{PREFIX_LEAST} to {2 * SIZE} of 0-9 and a-f"
+            raise SelectionError(f"{error}; nor is it a fingerprint, which is {digits}: {LISTS}") from error
     found = {*_by_fingerprint(text, target, outbox)}
     if len(text) <= ID_HEAD and not target:
         with suppress(SelectionError):
@@ -157,8 +164,7 @@ def _meant(given: argparse.Namespace, outbox: Outbox) -> Finding:
         return canonical(target), bytes.fromhex(text), ""
     if not found:
         raise SelectionError(
-            f'no finding has a fingerprint, nor an event of one an id, that starts with "{text}"; sfwebhooks sightings'
-            " TARGET and sfwebhooks deliveries list them"
+            f'no finding has a fingerprint, nor an event of one an id, that starts with "{text}"; {LISTS}'
         )
     return found.pop()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks.config.values import seconds
+from sfwebhooks.config.values import seconds_with_unit
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import clean_text
 from sfwebhooks.outbox.outbox import Outbox
@@ -47,7 +47,7 @@ def add(commands: Any) -> None:
     command.add_argument("--scan", type=clean_text, default="", metavar="ID", help="only from this scan")
     command.add_argument("--endpoint", type=clean_text, default="", metavar="NAME", help="only to this endpoint")
     command.add_argument(
-        "--older-than", type=said(seconds), metavar="TIME", help="only those accepted before: 30d, 12h"
+        "--older-than", type=said(seconds_with_unit), metavar="TIME", help="only those accepted before: 30d, 12h"
     )
     command.add_argument("--all", action="store_true", help="all of them; required if there is no filter")
     command.add_argument("--waiting", action="store_true", help="also waiting deliveries, which are then never sent")

@@ -83,7 +83,9 @@ def value(option: Option, key: str, entry: Entry, draft: Draft) -> dict[str, Any
     except ValueError as error:
         quotes = quotes_in([text, *words(text)])
         without = TO_GO_WITHOUT if option.inherited and is_nothing(text) and TO_GO_WITHOUT not in str(error) else ""
-        said = filter(None, (quotes, str(error), comment_in(text), without))
+        if option.inherited and not text.strip():
+            without = f"an empty value only removes one of [{SECTION}]: remove the key (sfwebhooks update --unset)"
+        said = filter(None, (quotes, str(error).rstrip("."), comment_in(text), without))
         if isinstance(error, WrongWordsError):
             entry = replace(entry, text=", ".join(error.words))
         draft.wrong(entry, "; ".join(said), show=not (option.secret or option.sourced))
@@ -286,7 +288,10 @@ def _contradictions(name: str, values: Mapping[str, Any], draft: Draft) -> Itera
     yield from _authentication(values)
     rules = rules_with(values.get("redact", ()), values.get("redact_key"), is_chat=False)
     if rules.hashes and not rules.key:
-        yield "redact has a rule with hash, which requires redact_key: sfwebhooks keygen generates one"
+        yield (
+            "redact has a rule with hash, which requires redact_key = file:PATH, a key that stays on this machine:"
+            " sfwebhooks keygen --redact --file PATH generates one"
+        )
     fallback = values.get("fallback")
     if fallback and (fallback == name or fallback not in draft.endpoints):
         others = [other for other in draft.endpoints if other != name]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from fnmatch import fnmatchcase
 
 from sfwebhooks.config.values import WRONG_MAX, nearest
 from sfwebhooks.endpoints import RISK_NAMES, Endpoint, subscribed_name, takes_findings
 from sfwebhooks.masking import shown
-from sfwebhooks.screening import withheld_type
-from sfwebhooks.severity import RISK_BOUNDS, SEVERITY_OF_TYPE, Severities, special_of
+from sfwebhooks.screening import CORRELATION, withheld_type
+from sfwebhooks.severity import RISK_BOUNDS, SEVERITY_OF_TYPE, Severities, Severity, special_of
 
 
-def filter_warnings(endpoint: Endpoint, severities: Severities) -> Iterator[str]:
-    """Yield what an endpoint's filters seem to miss."""
+def filter_warnings(endpoint: Endpoint, severities: Severities, own: Container[str]) -> Iterator[str]:
+    """Yield what an endpoint's filters seem to miss; `own` are the keys that it does not inherit."""
+    is_about_any = takes_findings(endpoint.events) or any(
+        subscribed_name(endpoint.events, CORRELATION, severity, None) for severity in Severity
+    )
+    if endpoint.only_new and "only_new" in own and not is_about_any:
+        yield f"{endpoint.name}: only_new has no effect: its events have no findings and no correlations"
     for doubt in doubtful_types(endpoint.finding_types):
         yield f"{endpoint.name}: finding_types: {doubt}"
     if endpoint.has_filters and takes_findings(endpoint.events) and not any(_passing(endpoint, severities)):

@@ -113,7 +113,11 @@ ENDPOINT_OPTIONS = {
         Option("events", event_words, 'event names, aliases, * patterns, "all", "!name"'),
         Option("only_if_changed", boolean, "true: surface_changed only if something is new or gone (false)"),
         Option("finding_types", finding_types, "which findings: SpiderFoot's event types, * patterns, !TYPE (all)"),
-        Option("min_severity", severity, "least severity of findings and correlations: info, low, medium, high (info)"),
+        Option(
+            "min_severity",
+            severity,
+            "least severity of findings and correlations: info, low, medium, high, critical (info)",
+        ),
         Option("min_confidence", whole_number(0, 100), "least confidence of a finding, 0 to 100 (0)"),
         Option("modules", module_names, "findings of which modules: names, * patterns, !NAME (all)"),
         Option(

@@ -295,7 +295,7 @@ def _warnings(
         yield f"{file} sets nothing: it has no [{SECTION}] section, or an empty one"
     for endpoint in endpoints:
         yield from () if endpoint.mistake else endpoint_warnings(endpoint)
-        yield from () if endpoint.mistake else filter_warnings(endpoint, severities)
+        yield from () if endpoint.mistake else filter_warnings(endpoint, severities, draft.endpoints[endpoint.name])
     is_secret = {path: False for path in values.values() if isinstance(path, Path)}
     is_secret.update(dict.fromkeys((path for one in endpoints for path in one.files), False))
     is_secret.update(dict.fromkeys((key for one in endpoints if (key := one.client_key or one.client_cert)), True))

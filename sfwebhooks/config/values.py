@@ -123,6 +123,13 @@ def seconds(text: str, most: int = DAYS_MAX) -> float:
     return float(match[1]) * UNITS[match[2]]
 
 
+def seconds_with_unit(text: str) -> float:
+    """Read a duration as `seconds` does, but no bare number: of days, it is easily written without them."""
+    if re.fullmatch(r"[\d.]+", text.strip()):
+        raise ValueError("expected a duration with its unit such as 45s, 30m, 12h or 30d")
+    return seconds(text)
+
+
 def long_seconds(text: str) -> float:
     """Read a duration as `seconds` does, of up to ten years."""
     return seconds(text, LONG_DAYS_MAX)

@@ -35,7 +35,8 @@ def value_warnings(option: Option, key: str, text: str) -> Iterator[str]:
     if key in ("url", "default_url", "proxy", "ui_url") and pasted_in(text):
         yield pasted_in(text)
     if key in ("secret", "redact_key") and any(0 < len(line.strip()) < SECRET_LEAST for line in text.splitlines()):
-        yield f"it has fewer than {SECRET_LEAST} characters and can be guessed; sfwebhooks keygen generates one"
+        generator = "keygen --redact" if key == "redact_key" else "keygen"
+        yield f"it has fewer than {SECRET_LEAST} characters and can be guessed; sfwebhooks {generator} generates one"
     if not option.secret and EXPANDED_LATER.search(text):
         yield "this looks like a placeholder that was never filled in"
 

@@ -14,6 +14,7 @@ from sfwebhooks.catalogue import WATCH_TYPES
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats.content import watched_scan
+from sfwebhooks.reasons import Withheld, short_words
 from sfwebhooks.sensitive import WITHHELD
 from sfwebhooks.severity import Severity, severity_of
 from sfwebhooks.text import amount, counted, duration, in_line, moment, numbers, people, readable, simple, text_of
@@ -220,30 +221,37 @@ def scan_started(message: ChatMessage) -> Words:
 
 
 def scan_ended(message: ChatMessage) -> Words:
-    """Return the words for the end of a scan, with its totals and most severe findings."""
+    """Return the words for the end of a scan, with its totals and most severe findings.
+
+    Where those that earlier scans found are withheld, what is new came in messages of its own: the end names no finding
+    and has no alarming colour.
+    """
     data, event = message.data, message.delivery.event
     error, found = text_of(data, "error"), totals(data)
     late = text_of(data, "reason") if data.get("detected_late") else ""
-    top, receipt = data.get("top_findings"), data.get("receipt")
+    top, withheld = data.get("top_findings"), not_sent(data.get("receipt"))
+    is_known = withheld.get(Withheld.KNOWN, 0) > 0
+    about = [
+        ("Most serious" if worst_severity(data) >= Severity.MEDIUM else "Most frequent", types(data)),
+        ("Top findings", listed(top[:TOP_MAX] if isinstance(top, list) else None)),
+    ]
     facts = [
         ("Target", message.target),
         ("Duration", duration(data.get("duration"))),
         ("Found", found if error else ""),
-        ("Most serious" if worst_severity(data) >= Severity.MEDIUM else "Most frequent", types(data)),
-        ("Top findings", listed(top[:TOP_MAX] if isinstance(top, list) else None)),
-        ("Not sent", not_sent(receipt)),
+        *(() if is_known else about),
+        ("Not sent", counted({short_words(reason): number for reason, number in withheld.items()})),
         ("Reported late", WHY.get(late, late) if late != error else ""),
     ]
     colour = COLOURS[event.severity]
-    if event.type == "scan_completed" and found:
+    if event.type == "scan_completed" and found and not is_known:
         colour = COLOURS[worst_severity(data)] if worst_severity(data) >= Severity.MEDIUM else GOOD
     return people(event.type), WHY.get(error, error) or found, facts, colour
 
 
-def not_sent(receipt: Any) -> str:
-    """Return how many events were not sent, by reason, such as 7 outbox full."""
-    reasons = numbers(receipt.get("withheld_by_reason")) if isinstance(receipt, Mapping) else {}
-    return counted({reason.replace("_", " "): number for reason, number in reasons.items()})
+def not_sent(receipt: Any) -> dict[str, int]:
+    """Return how many events were not sent, by reason."""
+    return numbers(receipt.get("withheld_by_reason")) if isinstance(receipt, Mapping) else {}
 
 
 def surface_changed(message: ChatMessage) -> Words:

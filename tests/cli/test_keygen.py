@@ -51,8 +51,18 @@ def test_what_a_receiver_does_with_a_public_key_is_said(tmp_path: Path, capsys: 
     assert "take whsec_ only" not in check(tmp_path, capsys, WHSEC, "--show-secrets")[1]
 
 
+def test_a_key_of_hashes_stays_here(tmp_path: Path, capsys: Printed) -> None:
+    path = tmp_path / "redact.key"
+    assert main(["keygen", "--redact", "--file", str(path)]) == 0
+    said = capsys.readouterr().err
+    assert (f"redact_key = file:{path}" in said, "Keep it here" in said, "receiver" in said) == (True, True, False)
+    team = {"url": "https://acme.example/", "redact": "EMAILADDR: hash", "redact_key": f"file:{path}"}
+    found = settings.load_mapping({"team": team})
+    assert (found.mistakes, [one for one in found.warnings if "redact" in one]) == ((), [])
+
+
 @pytest.mark.parametrize("mask", [0, 0o022, 0o777])
-@pytest.mark.parametrize("arguments", [[], ["--ed25519"]], ids=["whsec", "whsk"])
+@pytest.mark.parametrize("arguments", [[], ["--ed25519"], ["--redact"]], ids=["whsec", "whsk", "redact"])
 def test_keygen_writes_a_file_for_its_owner_only(tmp_path: Path, arguments: list[str], mask: int) -> None:
     with umask(mask):
         assert main(["keygen", *arguments, "--file", str(tmp_path / "team.secret")]) == 0

@@ -149,6 +149,18 @@ def test_an_age_beyond_the_limit_is_said(cli: Callable[..., Result], capsys: pyt
     assert "expected a duration of at most 365d" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "command", [("purge", "--older-than"), ("mute", "abcd", "--for"), ("pause", "team", "--for")], ids=" ".join
+)
+def test_a_number_without_its_unit_is_refused(
+    cli: Callable[..., Result], capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli(*command, "30")
+    said = capsys.readouterr().err
+    assert (ended.value.code, "expected a duration with its unit such as 45s, 30m, 12h or 30d" in said) == (2, True)
+
+
 def test_handles_are_deleted_unless_a_delivery_waits_for_them(cli: Callable[..., Result], outbox: Outbox) -> None:
     for number, subject in ((1, "gone"), (2, "shared"), (3, "shared")):
         put_event(outbox, an_event(number, subject=subject))

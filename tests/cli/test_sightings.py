@@ -275,6 +275,8 @@ def test_a_finding_that_several_targets_have_needs_its_target(run: Any, folder: 
         (("mute", "ffffffff"), "no finding has a fingerprint, nor an event of one an id"),
         (("mute", "x"), "too short for an id"),
         (("mute", "nonsense-id"), "no event, nor a delivery of one"),
+        (("mute", "zzzz"), "nor is it a fingerprint, which is 4 to 32 of 0-9 and a-f: sfwebhooks sightings TARGET"),
+        (("unmute", "zzzz"), "nor is it a fingerprint, which is 4 to 32 of 0-9 and a-f"),
         (("mute", "--for", "1d"), "give an ID"),
         (("mute", "abcd", "--endpoint", "tema"), 'Did you mean "team"?'),
         (("unmute", "ffffffff"), "no finding has a fingerprint"),

@@ -53,6 +53,13 @@ def test_a_filter_is_read_inherited_and_removed(key: str, written: str, read: ob
     ]
 
 
+def test_a_word_for_none_and_an_empty_value_are_told_what_removes_a_key() -> None:
+    (word,) = loaded(baseline="none").mistakes
+    assert word.problem.startswith("expected one of silent, send; for none,")
+    (empty,) = loaded(min_severity="").mistakes
+    assert empty.problem.endswith("remove the key (sfwebhooks update --unset)")
+
+
 @pytest.mark.parametrize(
     ("key", "written", "problem"),
     [
@@ -118,6 +125,10 @@ def test_without_the_package_data_match_holds_the_endpoint(monkeypatch: pytest.M
         ({"events": "info_event", "finding_types": "TYPE_OF_TOMORROW"}, '"TYPE_OF_TOMORROW" is not an event type'),
         ({"events": "scan_*", "min_severity": "critical"}, ""),
         ({"events": "info_event", "finding_types": "RAW_*", "include_raw": "false"}, "team is sent no findings"),
+        ({"events": "scan_*", "only_new": "true"}, "team: only_new has no effect: its events have no findings and no"),
+        ({"events": "scan_*", "only_new": "false"}, ""),
+        ({"events": "correlation_found", "only_new": "true"}, ""),
+        ({"events": "info_event", "only_new": "true"}, ""),
     ],
 )
 def test_a_doubtful_filter_is_warned_of(keys: dict[str, str], warning: str) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from sfwebhooks.config.settings import load_mapping
-from sfwebhooks.formats.chat import Notice, notice, without_mentions
+from sfwebhooks.formats.chat import COLOURS, Notice, notice, without_mentions
+from sfwebhooks.reasons import Withheld
 from sfwebhooks.redaction import explained, rules_with
 from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.severity import Severity
@@ -55,7 +56,28 @@ def test_an_end_shows_the_worst_findings_and_the_counts_of_events_not_sent() -> 
     receipt = {"last_sequence": 2, "withheld": 7, "withheld_by_reason": {"outbox_full": 7}}
     facts = dict(notice_of("scan_completed", top_findings=top, receipt=receipt).facts)
     assert facts["Top findings"] == "\n".join(f"JUNK_FILE https://acme.example/{number}.bak" for number in range(3))
-    assert facts["Not sent"] == "7 outbox full"
+    assert facts["Not sent"] == "7 refused because the outbox was full"
+
+
+def test_an_end_whose_findings_were_known_names_none_and_has_no_alarming_colour() -> None:
+    worst = {"events_found": 80, "events_by_severity": {"critical": 1, "info": 79},
+             "events_by_type": {"PASSWORD_COMPROMISED": 1},
+             "top_findings": [{"event_type": "JUNK_FILE", "data": "x"}]}  # fmt: skip
+    first = notice_of("scan_completed", receipt={"withheld_by_reason": {"baseline": 80}}, **worst)
+    assert {"Most serious", "Top findings", "Not sent"} <= dict(first.facts).keys()
+    assert first.colour == COLOURS[Severity.CRITICAL]
+
+    later = notice_of("scan_completed", receipt={"withheld_by_reason": {"known": 39, "severity": 36}}, **worst)
+    assert dict(later.facts)["Not sent"] == "39 known from earlier scans, 36 of a lower severity"
+    assert not {"Most serious", "Top findings"} & dict(later.facts).keys()
+    assert (later.body, later.colour) == ("80 findings: 1 critical, 79 info", COLOURS[Severity.INFO])
+
+
+@pytest.mark.parametrize("reason", Withheld)
+def test_each_reason_of_a_receipt_has_words_for_readers_who_do_not_know_the_settings(reason: Withheld) -> None:
+    words = dict(notice_of("scan_completed", receipt={"withheld_by_reason": {reason.value: 2}}).facts)["Not sent"]
+    assert words.startswith("2 ") and "_" not in words
+    assert words != f"2 {reason.value}" or reason is Withheld.MUTED
 
 
 def test_an_end_reported_late_says_why() -> None:
