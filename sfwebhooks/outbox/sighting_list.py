@@ -93,20 +93,20 @@ class SightingList:
             return [Sighted(*row) for row in sql.execute(query)]
 
     def of(
-        self, target: str, sought: SightingFilter, limit: int, severity_of: Callable[[str], int]
+        self, target: str, sought: SightingFilter, limit: int, severity_of: Callable[[str], int] | None = None
     ) -> list[Sighting]:
         """Return the sightings of a target, those of the last scans first, of one scan the most severe first. Reads all
         of them.
 
         Args:
-            severity_of: returns the severity of a type.
+            severity_of: returns the severity of a type; None: all have the same.
         """
         with self._file.reading() as sql:
             place = sql.execute("SELECT number FROM target WHERE name = ?", (canonical(target),)).fetchone()
             if place is None:
                 return []
             its = "1" if sought.presence is None else "presence = :presence"
-            worst = _worst(sql, severity_of)
+            worst = _worst(sql, severity_of) if severity_of else "0"
             conditions = [
                 "target = :target",
                 *(["kind IN (SELECT number FROM kind WHERE name GLOB :kind)"] if sought.kind else []),

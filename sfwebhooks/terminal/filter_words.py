@@ -97,6 +97,7 @@ def why_withheld(endpoint: Endpoint, event: WebhookEvent, reason: Withheld) -> s
         Withheld.MODULE: "modules",
         Withheld.TARGET: "targets",
         Withheld.UNCHANGED: "only_if_changed",
+        Withheld.NOT_COMPARABLE: "only_if_changed",
     }.get(reason, "")
     if reason is Withheld.FINDING_TYPE:
         is_chosen_type = is_chosen(endpoint.finding_types, kind)
@@ -110,6 +111,7 @@ def why_withheld(endpoint: Endpoint, event: WebhookEvent, reason: Withheld) -> s
         Withheld.MODULE: f"this is of {text_of(data, 'module')}",
         Withheld.TARGET: f"the scan is of {event.scan.target if event.scan else text_of(data, 'target')}",
         Withheld.UNCHANGED: "nothing is new or gone",
+        Withheld.NOT_COMPARABLE: f"not_comparable = {text_of(data, 'not_comparable')}",
     }.get(reason, "")
     return f"{key} = {_value(getattr(endpoint, key))}; {in_line(has, VALUE)}" if key else ""
 

@@ -190,14 +190,14 @@ def test_a_first_scan_is_a_silent_baseline(world: World, explain: Any) -> None:
     assert fields["then"]["cure"] == Withheld.BASELINE.cure
 
 
-def test_a_comparison_without_changes(world: World, explain: Any) -> None:
+def test_a_comparison_of_a_first_scan(world: World, explain: Any) -> None:
     world.configure("events = all", "only_if_changed = true")
     path = world.folder / "webhooks.ini"
     path.write_text(path.read_text() + f"[webhooks.all]\n{URL}\nevents = all\n")
     scan = world.scan()
     fields = explain(scan, lifecycle_id(scan.id, "surface"))
-    assert reasons(fields) == ("unchanged", "unchanged")
-    assert "only_if_changed = true; nothing is new or gone" in fields["then"]["words"]
+    assert reasons(fields) == ("not_comparable", "not_comparable")
+    assert "only_if_changed = true; not_comparable = first_scan" in fields["then"]["words"]
     assert reasons(explain(scan, lifecycle_id(scan.id, "surface"), "all"))[1] == "sent"
 
 
