@@ -93,20 +93,20 @@ class SightingList:
             return [Sighted(*row) for row in sql.execute(query)]
 
     def of(
-        self, target: str, sought: SightingFilter, limit: int, severity_of: Callable[[str], int] | None = None
+        self, target: str, sought: SightingFilter, limit: int, severity_of: Callable[[str], int] = lambda kind: 0
     ) -> list[Sighting]:
         """Return the sightings of a target, those of the last scans first, of one scan the most severe first. Reads all
         of them.
 
         Args:
-            severity_of: returns the severity of a type; None: all have the same.
+            severity_of: returns the severity of a type.
         """
         with self._file.reading() as sql:
             place = sql.execute("SELECT number FROM target WHERE name = ?", (canonical(target),)).fetchone()
             if place is None:
                 return []
             its = "1" if sought.presence is None else "presence = :presence"
-            worst = _worst(sql, severity_of) if severity_of else "NULL"
+            worst = _worst(sql, severity_of)
             conditions = [
                 "target = :target",
                 *(["kind IN (SELECT number FROM kind WHERE name GLOB :kind)"] if sought.kind else []),
@@ -182,9 +182,12 @@ def _presence(sql: sqlite3.Connection, target: int) -> str:
 
     Numbers of scans stand in it, of which a target has few: to look them up for each row would take seconds.
     """
-    words = {line: _row_presence(sql, target, line) for line in _lineages(sql, target)}
+    running = sql.execute("SELECT number FROM surveyed WHERE target = ? AND place IS NULL", (target,)).fetchall()
+    # rows of what was sent as new and is recorded by no scan yet, or never
+    words = {0: f"CASE WHEN last NOT IN ({', '.join(str(number) for (number,) in running)}) THEN 0 ELSE 2 END"}
+    words |= {line: _row_presence(sql, target, line) for line in _lineages(sql, target)}
     cases = " ".join(f"WHEN {line} THEN {case}" for line, case in words.items())
-    best = f"max(CASE lineage {cases} ELSE 2 END)" if cases else "2"
+    best = f"max(CASE lineage {cases} ELSE 2 END)"
     row = sql.execute(
         "SELECT number, is_first FROM surveyed WHERE target = ? AND complete ORDER BY place DESC LIMIT 1", (target,)
     ).fetchone()
@@ -202,8 +205,8 @@ def _lineages(sql: sqlite3.Connection, target: int) -> list[int]:
 
 def _row_presence(sql: sqlite3.Connection, target: int, line: int) -> str:
     """Return SQL for a row of a lineage that has a complete scan: 0 gone, 1 returned, 2 present."""
-    query = "SELECT number, place FROM surveyed WHERE target = ? AND lineage = ? AND complete ORDER BY place DESC LIMIT 2"
-    (last, place), *before = sql.execute(query, (target, line)).fetchall()
+    query = "SELECT number, place FROM surveyed WHERE target = ? AND lineage = ? AND complete ORDER BY place DESC"
+    (last, place), *before = sql.execute(f"{query} LIMIT 2", (target, line)).fetchall()
     since = "SELECT number FROM surveyed WHERE target = ? AND lineage = ? AND (place IS NULL OR place >= ?)"
     numbers = ", ".join(str(number) for (number,) in sql.execute(since, (target, line, place)))
     # without one before, nobody knows whether it was gone

@@ -284,6 +284,12 @@ def test_a_wrong_name_is_explained(run: Any, words: tuple[str, ...], expected: s
     assert expected in run(*words, code=1)
 
 
+def test_an_empty_name_of_an_endpoint_mutes_for_none(run: Any) -> None:
+    """As that of a variable that is not set."""
+    run("mute", fingerprint("CVE-2"), "--endpoint", "", code=1)
+    assert run("mute", "--json") == ""
+
+
 def test_an_event_that_is_no_finding_cannot_be_muted(run: Any, folder: Path) -> None:
     alert = an_event(1, id="00000000-0000-8000-8000-0000000000aa", type="system_alert", data={"alert": "x"}, scan=None)
     with closing(Outbox(folder / "webhooks.db")) as outbox:
