@@ -32,10 +32,10 @@ from sfwebhooks.terminal.filter_words import (
     CONTENTS,
     KINDS,
     filters_of,
-    form_of,
     messages_in,
     newness_of,
     redaction_words,
+    terms_of,
 )
 from sfwebhooks.terminal.output import as_json, console, plain, print_hanging
 from sfwebhooks.text import amount, counted, moment
@@ -83,7 +83,7 @@ def _route(given: argparse.Namespace) -> int:
     if given.type is not None:
         _route_type(given, found, endpoints, out)
     else:
-        _print_all([(one, _about(one)) for one in endpoints], given, out)
+        _print_all([(one, terms_of(one)) for one in endpoints], given, out)
     if not given.json:
         _print_others(found, given, out)
     return 0
@@ -100,18 +100,6 @@ def _print_others(found: Settings, given: argparse.Namespace, out: Console) -> N
 
 
 # --- what an endpoint is sent
-
-
-def _about(endpoint: Endpoint) -> dict[str, str]:
-    """Return label -> text of an endpoint."""
-    cut = f"findings' data cut after {endpoint.max_data:,} bytes" if endpoint.max_data else ""
-    return {
-        "events": ", ".join(endpoint.events),
-        "filters": "; ".join([*filters_of(endpoint), *filter(None, [newness_of(endpoint)])]) or "none",
-        "messages": ", ".join([f"format {endpoint.format}", *form_of(endpoint)]),
-        "redacted": "; ".join(filter(None, [redaction_words(endpoint), cut])),
-        "mistake": endpoint.mistake,
-    }
 
 
 def _print_all(found: Sequence[tuple[Endpoint, dict[str, str]]], given: argparse.Namespace, out: Console) -> None:

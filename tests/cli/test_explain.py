@@ -193,7 +193,7 @@ def test_a_first_scan_is_a_silent_baseline(world: World, explain: Any) -> None:
     assert fields["then"]["cure"] == Withheld.BASELINE.cure
 
 
-def test_a_comparison_without_changes(world: World, explain: Any) -> None:
+def test_a_comparison_of_a_first_scan(world: World, explain: Any) -> None:
     world.configure("events = all", "only_if_changed = true")
     path = world.folder / "webhooks.ini"
     path.write_text(path.read_text() + f"[webhooks.all]\n{URL}\nevents = all\n")

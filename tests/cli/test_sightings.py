@@ -307,7 +307,7 @@ def test_a_muted_finding_of_which_there_are_no_sightings_is_found_by_its_fingerp
     assert json.loads(run("mute", fingerprint("CVE-9"), "--target", TARGET, "--json"))["type"] == ""
 
 
-@pytest.mark.parametrize(("baseline", "words"), [("silent", "none is sent"), ("send", "all are sent")])
+@pytest.mark.parametrize(("baseline", "words"), [("silent", "no findings are sent"), ("send", "all findings are sent")])
 def test_check_says_what_an_endpoint_with_only_new_is_sent(
     folder: Path, capsys: pytest.CaptureFixture[str], baseline: str, words: str
 ) -> None:
@@ -315,5 +315,22 @@ def test_check_says_what_an_endpoint_with_only_new_is_sent(
         file.write(f"only_new = true\nbaseline = {baseline}\n")
     main(["check", "--folder", str(folder)])
     shown = capsys.readouterr().out
-    assert "team: only_new: 1 target so far" in shown
+    assert "1 target has such a scan" in shown
     assert words in shown
+
+
+def test_check_and_list_say_what_an_endpoint_is_sent_as_route_does(folder: Path, capsys: Any) -> None:
+    with (folder / "webhooks.ini").open("a") as file:
+        file.write("only_new = true\nmin_severity = high\nredact = EMAILADDR: hash\n")
+
+    def shown(*words: str) -> str:
+        main([*words, "--folder", str(folder)])
+        return str(capsys.readouterr().out)
+
+    its = json.loads(shown("route", "--json"))
+    assert its["filters"].startswith("min_severity = high; only findings") and its["redacted"] == "EMAILADDR: hash"
+    parts = {label: its[label] for label in ("filters", "messages", "redacted")}
+    for command in ("check", "list"):
+        assert f"team  {'; '.join(f'{label}: {text}' for label, text in parts.items())}" in shown(command)
+    assert json.loads(shown("list", "--json")).items() >= parts.items()
+    assert json.loads(shown("check", "--json"))["endpoints"][0].items() >= parts.items()
