@@ -13,11 +13,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from sfwebhooks.config.filters import unknown_modules
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.dependencies import outdated
 from sfwebhooks.doctor.configuration import data_files, switch_words
 from sfwebhooks.doctor.expected import never_scanned
-from sfwebhooks.doctor.installation import Level, modules_of
+from sfwebhooks.doctor.installation import Level, module_names_in, modules_of
 from sfwebhooks.doctor.storage import outbox_problems
 from sfwebhooks.endpoints import SEND, Endpoint
 from sfwebhooks.errors import OutboxError
@@ -88,7 +89,7 @@ def _check(given: argparse.Namespace) -> int:
     doubts += [f"{report.name} {report.words}" for report in unread]
     ends = [f"{one.name}: {expiry.words}" for one in found.endpoints for expiry in expiring(one, time.time())]
     warnings = [*wrong.values(), *outdated(), *found.warnings, *doubts, *ends, *permission_warnings(path)]
-    warnings += never_scanned(found, folder(given))
+    warnings += [*never_scanned(found, folder(given)), *unknown_modules(found.endpoints, module_names_in(modules))]
     troubled = [name for name, one in looks.items() if one.is_trouble]
     troubled += ["the module"] if any(modules[module] for module in wrong) else []
     result = CheckResult(

@@ -12,14 +12,16 @@ from rich.console import Console
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.delivery.status import situations, why_waiting
 from sfwebhooks.delivery.troubleshooting import cure, meaning
+from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import Delivery, WebhookEvent, clean_text, timestamp
+from sfwebhooks.fingerprints import of_event
 from sfwebhooks.formats import redaction_of
 from sfwebhooks.outbox.listing import Record
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.redaction import Rules, explained
 from sfwebhooks.retry import State
 from sfwebhooks.terminal.arguments import add_config, add_json, known_settings
-from sfwebhooks.terminal.delivery_table import fields_of, fields_of_attempt
+from sfwebhooks.terminal.delivery_table import SHORT, fields_of, fields_of_attempt
 from sfwebhooks.terminal.filters import on_outbox
 from sfwebhooks.terminal.output import as_json, plain, table
 from sfwebhooks.text import amount, in_line, moment, text_of
@@ -52,7 +54,7 @@ def add_show(commands: Any, words: str, state: State | None, example: str) -> No
 
 
 def _show(given: argparse.Namespace, records: Outbox, out: Console) -> int:
-    record = records.listing.find(given.id, given.only)
+    record = _record(given, records)
     attempts, delivery = records.listing.attempts(record.id), records.listing.delivery(record.id)
     found = known_settings(given)
     endpoint = next((one for one in found.known if one.name == record.endpoint), None) if found else None
@@ -74,9 +76,40 @@ def _show(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     others = records.listing.others_of(record)
     for name, value in _lines(record, event, len(attempts), (waits, words), others):
         rows.add_row(plain(name, "bold"), plain(value))
+    its = _fingerprint(delivery)
+    if its:
+        rows.add_row(plain("fingerprint", "bold"), plain(f"{its}: sfwebhooks mute {its}"))
     out.print(rows)
     _print_attempts(attempts, out)
     return 0
+
+
+def _record(given: argparse.Namespace, records: Outbox) -> Record:
+    """Return the delivery that the command line names.
+
+    Raises:
+        SelectionError: none or several have that id; if none, with the commands that know more.
+    """
+    try:
+        return records.listing.find(given.id, given.only)
+    except SelectionError as error:
+        if not str(error).startswith("no "):
+            raise
+        raise SelectionError(
+            f"{error}. sfwebhooks explain says why an event was not sent; a fingerprint is listed by sfwebhooks"
+            " sightings TARGET"
+        ) from error
+
+
+def _fingerprint(delivery: Delivery | None) -> str:
+    """Return the beginning of the fingerprint of a finding or correlation of a scan, by which it can be muted."""
+    if delivery is None or delivery.event.scan is None or not delivery.event.scan.target:
+        return ""
+    try:
+        found = of_event(delivery.event)
+    except ValueError:  # it is damaged, which is shown
+        return ""
+    return found.hex()[:SHORT] if found else ""
 
 
 def _fields(record: Record, attempts: Sequence[Attempt], event: WebhookEvent | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import Any
 
 from sfwebhooks.config.editing import Edit
+from sfwebhooks.doctor.installation import module_warnings
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError, OutboxError
 from sfwebhooks.events import clean_text
@@ -67,7 +68,10 @@ def _update(given: argparse.Namespace) -> int:
     if not values:
         given.error("nothing to change: name a value, such as --events, or --set KEY=VALUE")
     out = console(given.quiet)
-    write_edit(given, Edit(given.name, values), out, "Updated")
+    after = write_edit(given, Edit(given.name, values), out, "Updated")
+    if values.get("modules"):
+        for warning in module_warnings(one for one in after.known if one.name == given.name):
+            console().print(plain(f"warning: {warning}", "yellow"))
     out.print(plain(f"Test it with: sfwebhooks test {given.name}"))
     return 0
 

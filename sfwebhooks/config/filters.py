@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from fnmatch import fnmatchcase
 
 from sfwebhooks.config.values import WRONG_MAX, nearest
@@ -33,6 +33,14 @@ def _passing(endpoint: Endpoint, severities: Severities) -> Iterator[bool]:
             severity = severities.of(host_type, risk)
             name = subscribed_name(endpoint.events, RISK_NAMES[severity], severity, special_of(host_type))
             yield bool(name) and not withheld_type(endpoint, host_type, severity)
+
+
+def unknown_modules(endpoints: Iterable[Endpoint], known: Collection[str]) -> Iterator[str]:
+    """Yield a warning for each name or pattern in `modules` that matches none of the known ones, if there are any."""
+    for endpoint in endpoints if known else ():
+        for word in [word.lstrip("!") for word in endpoint.modules][: 10 * WRONG_MAX]:
+            if not any(fnmatchcase(one, word) for one in known):
+                yield f'{endpoint.name}: modules: SpiderFoot has no module "{shown(word)}".{nearest(word, known)}'
 
 
 def doubtful_types(words: tuple[str, ...]) -> Iterator[str]:

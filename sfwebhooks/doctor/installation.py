@@ -6,19 +6,25 @@ A fact is found when the first check asks for it, since finding it may fail or t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
 
+from sfwebhooks.config.filters import unknown_modules
 from sfwebhooks.config.settings import Settings
+from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError, InstallError, OutboxError
 from sfwebhooks.files import is_deleted
 from sfwebhooks.host.hosts import remembered
 from sfwebhooks.host.install import SHIM, modules_folder
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.terminal.live_state import LiveState, live_state
+
+#: the files of the host's modules
+MODULES = "sfp_*.py"
 
 
 class Level(str, Enum):
@@ -115,3 +121,15 @@ def modules_of(spiderfoot: Path | None) -> dict[Path, bool]:
         return known or {modules_folder() / SHIM: False}
     except InstallError:
         return {}  # no SpiderFoot is installed with pip
+
+
+def module_names_in(shims: Iterable[Path]) -> set[str]:
+    """Return the names of the modules in the folders of `modules_of`; none if these cannot be read."""
+    return {path.stem for shim in shims for path in shim.parent.glob(MODULES)}
+
+
+def module_warnings(endpoints: Iterable[Endpoint]) -> list[str]:
+    """Return a warning for each module that endpoints name and no SpiderFoot here has."""
+    with suppress(ConfigError):
+        return [*unknown_modules(endpoints, module_names_in(modules_of(None)))]
+    return []

@@ -513,6 +513,22 @@ def test_check_looks_for_the_module_in_the_named_folder(
 # --- install, uninstall
 
 
+def test_a_module_that_spiderfoot_does_not_have_is_warned_of(
+    cli: Callable[..., Result], configure: Callable[..., Path], spiderfoot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(section("team", "https://hooks.example.test/", modules="sfp_shodann, !sfp_dns*, !sfp_nosuch"))
+    (spiderfoot / "modules" / "sfp_shodan.py").write_text("")
+    (spiderfoot / "modules" / "sfp_dnsraw.py").write_text("")
+    said = 'team: modules: SpiderFoot has no module "sfp_shodann". Did you mean "sfp_shodan"?'
+    result = cli("check", "--spiderfoot", spiderfoot)
+    assert (said in result.out, '"sfp_nosuch".' in result.out, "sfp_dns*" in result.out) == (True, True, False)
+
+    monkeypatch.setenv("HOME", str(spiderfoot.parent))  # which gets the record of the installation
+    cli("install", "--spiderfoot", spiderfoot)
+    assert said in cli("update", "team", "--set", "modules=sfp_shodann").out
+    assert "warning" not in cli("update", "team", "--set", "modules=sfp_shodan").out
+
+
 @pytest.fixture
 def spiderfoot(tmp_path: Path) -> Path:
     """A folder that looks like a SpiderFoot."""

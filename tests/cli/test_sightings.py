@@ -269,6 +269,15 @@ def test_a_finding_that_several_targets_have_needs_its_target(run: Any, folder: 
     assert json.loads(run("mute", key, "--target", "OTHER.example", "--json"))["target"] == "other.example"
 
 
+def test_a_delivery_of_a_finding_is_shown_with_the_fingerprint_that_mutes_it(run: Any, folder: Path) -> None:
+    its = json.loads(run("deliveries", "--json").splitlines()[0])
+    short = fingerprint(json.loads(run("show", its["delivery"], "--json"))["data"]["data"])[:8]
+    assert f"{short}: sfwebhooks mute {short}" in run("show", its["delivery"])
+    assert json.loads(run("mute", short, "--json"))["fingerprint"].startswith(short)
+    said = run("show", "ffffffff", code=1)
+    assert "sfwebhooks explain says why an event was not sent; a fingerprint is listed by sfwebhooks sightings" in said
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
