@@ -76,7 +76,7 @@ def deliver(
     """
     endpoint, begin, known = state.endpoint, clock(), batch.deliveries[0].handle
     if known and known.address != endpoint.address_id:  # of another receiver, which this one does not know
-        batch = Batch(tuple(replace(delivery, handle=None) for delivery in batch.deliveries))
+        batch = replace(batch, deliveries=tuple(replace(one, handle=None) for one in batch.deliveries))
     replayed = any(delivery.replayed for delivery in batch.deliveries)
     trigger = "probe" if not state.health.healthy else "replay" if replayed else "schedule"
     try:

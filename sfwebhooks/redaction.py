@@ -189,7 +189,7 @@ def redacted(batch: Batch, rules: Rules) -> Batch:
     """Return deliveries as their endpoint may get them."""
     if rules.are_empty:
         return batch
-    return Batch(tuple(explained(delivery, rules)[0] for delivery in batch.deliveries))
+    return replace(batch, deliveries=tuple(explained(delivery, rules)[0] for delivery in batch.deliveries))
 
 
 def explained(delivery: Delivery, rules: Rules) -> tuple[Delivery, tuple[str, ...]]:

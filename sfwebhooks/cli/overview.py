@@ -47,6 +47,7 @@ ROWS = (
     Row("set up", ("check", "doctor"), "find what is wrong, and the cure"),
     Row("set up", ("events", "keygen"), "event types; a signing secret"),
     Row("try out", ("test", "preview"), "a test message; one, not sent"),
+    Row("try out", ("route",), "who gets what, and why"),
     Row("try out", ("demo",), "a real scan for three teams"),
     Row("send", ("drain", "run", "service"), "once; until stopped; at boot"),
     Row("send", ("pause", "resume", "disable", "enable"), "stop sending, and start again"),

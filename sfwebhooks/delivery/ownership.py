@@ -15,10 +15,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sfwebhooks.delivery.pace import Pace
+from sfwebhooks.delivery.pace import shared_pace
 from sfwebhooks.errors import TemplateFailedError, is_shortage
 from sfwebhooks.events import Batch
-from sfwebhooks.formats import FORMATS
 from sfwebhooks.health import Health
 from sfwebhooks.outbox.locks import Lock, endpoint_lock, url_lock
 from sfwebhooks.outbox.store import Store
@@ -125,10 +124,7 @@ class Ownership:
         steady: Clock,
         deaths: deque[tuple[str, str]],
     ) -> None:
-        self.pace = Pace(
-            max(state.endpoint.interval for state in states),
-            brake=max(FORMATS[one.endpoint.format].brake if one.endpoint.digest.is_on else 0.0 for one in states),
-        )
+        self.pace = shared_pace([state.endpoint for state in states])
         self._states = states
         #: held by the one process that sends to the URL
         self.lock = url_lock(outbox.path, states[0].endpoint.url_id)

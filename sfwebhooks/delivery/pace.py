@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.formats import FORMATS
 from sfwebhooks.health import SET_SECONDS
 
 #: messages that go one by one when a moment brings several; all of them again after 15 to 20 seconds without any
@@ -50,6 +53,18 @@ class Pace:
         ahead = self.rested_at - now  # more than this comes from a clock set back
         return BURST - ahead / self.brake if 0.0 < ahead <= (BURST + 1) * self.brake + SET_SECONDS else float(BURST)
 
+    def seconds_for(self, messages: int) -> float:
+        """Return the seconds from the first to the last of some messages, if nothing was sent for a while before."""
+        return max((messages - 1) * self.interval, (messages - 1 - BURST) * self.brake, 0.0)
+
     def exhausted(self, now: float) -> Pace:
         """Return the pace after the channel has answered that it has too many messages."""
         return replace(self, rested_at=now + BURST * self.brake)
+
+
+def shared_pace(endpoints: Sequence[Endpoint]) -> Pace:
+    """Return the pace of a URL to which some endpoints send."""
+    return Pace(
+        max(one.interval for one in endpoints),
+        brake=max(FORMATS[one.format].brake if one.digest.is_on else 0.0 for one in endpoints),
+    )

@@ -98,7 +98,8 @@ def render(batch: Batch, endpoint: Endpoint) -> Content:
     if endpoint.redact or one.is_chat:
         batch = redacted(batch, redaction_of(endpoint))
     if endpoint.max_data:  # only now: a part of a secret may not look like one
-        batch = Batch(tuple(replace(one, event=cut_finding(one.event, endpoint.max_data)) for one in batch.deliveries))
+        cut = (replace(one, event=cut_finding(one.event, endpoint.max_data)) for one in batch.deliveries)
+        batch = replace(batch, deliveries=tuple(cut))
     if handle and one.follow and handle.address == endpoint.address_id:
         return one.follow(batch, endpoint, handle.value)
     if one.digest and len(batch.deliveries) > 1:

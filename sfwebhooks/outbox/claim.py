@@ -131,6 +131,24 @@ class Limits:
         return len(found) >= its.size or not now - its.wait < first_at <= now
 
 
+class Filling:
+    """A request of several that is being filled."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._members = 0
+        self._left, self._names_left = limits.max_bytes, limits.named_max or limits.size
+
+    def takes(self, delivery: Delivery) -> bool:
+        """Take the next delivery in, if it fits or is the first one; return whether it was taken in."""
+        self._left -= self._limits.measure(delivery)
+        self._names_left -= delivery.event.is_named
+        if self._members and (min(self._left, self._names_left) < 0 or self._members == self._limits.size):
+            return False
+        self._members += 1
+        return True
+
+
 def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], part: int, now: float) -> list[Row]:
     """Return the deliveries of the next request of several: fresh ones, else late ones that are due.
 
@@ -218,16 +236,9 @@ def together(sql: sqlite3.Connection, found: Sequence[Candidate], limits: Limits
     if found[0][2]:
         return numbered(sql, found[0][0])
     alike = takewhile(lambda row: not row[2] and row[4] == found[0][4], found[: limits.size])
-    numbers = sorted(row[0] for row in alike)
-    members: list[Row] = []
-    left, names_left = limits.max_bytes, limits.named_max or limits.size
-    for row in deliveries(sql, NUMBERED, (json.dumps(numbers),)):  # only then is it known how many fit
-        left -= limits.measure(row[1])
-        names_left -= row[1].event.is_named
-        if members and min(left, names_left) < 0:
-            break
-        members.append(row)
-    return members
+    numbers, room = sorted(row[0] for row in alike), Filling(limits)
+    its = deliveries(sql, NUMBERED, (json.dumps(numbers),))  # only then is it known how many fit
+    return [*takewhile(lambda row: room.takes(row[1]), its)]
 
 
 def numbered(sql: sqlite3.Connection, number: int) -> list[Row]:

@@ -79,7 +79,8 @@ class File:
     Args:
         path: the file; it is created with mode 0600 when first needed.
         accepting: for the scan's side: spends no time on checkpoints (the sending side does that).
-        listing: read-only use: creates no file, sets none aside, and can read an unwritable one.
+        listing: read-only use: creates no file, sets none aside, and can read an unwritable one; one that is not there
+            has no rows.
         boot: returns an id of this boot of the machine; empty: not known.
     """
 
@@ -331,7 +332,7 @@ class File:
         self._files = (identity(path),)
         self._mark, self.marked, closed = HighWaterMark(path), 0, _is_closed(str(path))
         try:
-            if not self._listing or write_problem(path) is None:
+            if not self._listing or (self._files != (None,) and write_problem(path) is None):
                 self._set_up(connection)
                 check_series(connection, path, self._mark, self._boot(), closed)
             with self._refusing():

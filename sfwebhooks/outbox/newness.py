@@ -24,6 +24,14 @@ SEEN_BEFORE = """
         SELECT 1 FROM sighting WHERE target = s.target AND fingerprint = ?2 AND first <> s.number)
     FROM surveyed s WHERE scan_id = ?1
 """
+#: the same of a scan that has no number yet: 0, of a target (?1)
+NOT_BEGUN = """
+    SELECT 0, t.number, NOT EXISTS (SELECT 1 FROM surveyed WHERE target = t.number AND complete), EXISTS (
+        SELECT 1 FROM sighting WHERE target = t.number AND fingerprint = ?2)
+    FROM target t WHERE name = ?1
+"""
+#: the same if its target has no number either
+NEVER_SEEN = (0, 0, True, False)
 FIRST = (
     "webhooks: no earlier scan of %s is known: of this one, its baseline, endpoints with only_new are sent no findings,"
     " unless baseline = send"
@@ -41,7 +49,12 @@ MUTED = """
 
 
 def withheld_from(
-    sql: sqlite3.Connection, event: WebhookEvent, wanted: Sequence[Wanted], muting: bool, now: float
+    sql: sqlite3.Connection,
+    event: WebhookEvent,
+    wanted: Sequence[Wanted],
+    muting: bool,
+    now: float,
+    is_forecast: bool = False,
 ) -> dict[str, Withheld]:
     """Return endpoint -> reason for those endpoints of an event from which a mute or `only_new` withholds it.
 
@@ -49,6 +62,7 @@ def withheld_from(
 
     Args:
         muting: whether anything is muted.
+        is_forecast: only says what would be withheld, and writes nothing.
     """
     found = of_event(event)
     if found is None or event.scan is None:
@@ -58,22 +72,35 @@ def withheld_from(
     if not asking:
         return held
     row = sql.execute(SEEN_BEFORE, (event.scan.id, found)).fetchone()
-    if row is None:
+    if row is None and is_forecast:
+        row = sql.execute(NOT_BEGUN, (canonical(event.scan.target), found)).fetchone() or NEVER_SEEN
+    elif row is None:
         if begun(sql, event.scan.id, event.scan.target, now).is_first:
             log.info(FIRST, event.scan.target)
         row = sql.execute(SEEN_BEFORE, (event.scan.id, found)).fetchone()
     number, target, is_first, is_known = row
     for one in asking:
-        if is_first and one.only_new == SILENT:
-            held[one.endpoint] = Withheld.BASELINE
-        elif is_known:
-            held[one.endpoint] = Withheld.KNOWN
-    if not is_known and any(one.endpoint not in held for one in asking):
+        reason = by_sightings(one, is_first, is_known)
+        if reason:
+            held[one.endpoint] = reason
+    if not (is_known or is_forecast) and any(one.endpoint not in held for one in asking):
         row = (target, found, str(event.data.get("event_type", event.type)), number)
         if not sql.execute(SEND_AS_NEW, row).rowcount:  # it is there, or its type is new
             number_of(sql, "kind", "name", row[2])
             sql.execute(SEND_AS_NEW, row)
     return held
+
+
+def by_sightings(wanted: Wanted, is_first: bool, is_known: bool) -> Withheld | None:
+    """Return why what was found is not sent to an endpoint that wants it, if it is not muted.
+
+    Args:
+        is_first: whether the scan is its target's baseline.
+        is_known: whether an earlier scan found it.
+    """
+    if wanted.only_new == SILENT and is_first:
+        return Withheld.BASELINE
+    return Withheld.KNOWN if wanted.only_new and is_known else None
 
 
 def is_muting(sql: sqlite3.Connection) -> bool:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from sfwebhooks import system
 from sfwebhooks.events import event_key_of
-from sfwebhooks.files import open_regular
+from sfwebhooks.files import is_deleted, open_regular
 from sfwebhooks.outbox.permissions import write_problem
+from sfwebhooks.outbox.schema import make_tables
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: seconds that a statement waits for another process's write
@@ -29,12 +30,21 @@ def opened(path: Path, query: str = "mode=rw") -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.as_uri()}?{query}", timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True
     )
+    return _set_up(connection)
+
+
+def _set_up(connection: sqlite3.Connection) -> sqlite3.Connection:
     connection.create_function("event_key_of", -1, event_key_of)
     return connection
 
 
 def opened_to_read(path: Path) -> sqlite3.Connection:
-    """Open the outbox read-only, if need be without its log, which needs a writable index."""
+    """Open the outbox read-only, if need be without its log, which needs a writable index. One that is not there is an
+    empty one in memory."""
+    if is_deleted(path):
+        connection = _set_up(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False))
+        make_tables(connection)
+        return connection
     if write_problem(path) is None:
         return opened(path)
     connection = opened(path, "mode=ro")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from sfwebhooks.errors import FileReplacedError, UnwritableError
@@ -25,7 +26,7 @@ from sfwebhooks.outbox.listing import Listing
 from sfwebhooks.outbox.newness import is_muting, withheld_from
 from sfwebhooks.outbox.queue import Accepted, Queue
 from sfwebhooks.outbox.retention import Retention
-from sfwebhooks.outbox.rows import insert
+from sfwebhooks.outbox.rows import insert, row_of
 from sfwebhooks.outbox.scans import Scans
 from sfwebhooks.outbox.sequence_numbers import boot_id
 from sfwebhooks.outbox.sighting_list import SightingList
@@ -125,6 +126,15 @@ class Outbox:
             self._unwritable.note(*problem)
         return new
 
+    def foresee(self, items: Iterable[Accepted], now: float) -> list[dict[str, Withheld]]:
+        """Return what `accept` would withhold of each of some events, which nobody has yet: endpoint -> reason.
+
+        Nothing is written, and the file is as full as it is now.
+        """
+        with self.file.reading() as sql:
+            muting, fullness = is_muting(sql), self.file.fullness_in(sql)
+            return [_foreseen(sql, event, wanted, (muting, fullness), now) for event, wanted in items]
+
     def count_withheld(self, counts: Mapping[WithheldKey, int]) -> None:
         """Count events that filters withhold; the next commit, or `write_withheld`, writes the counts."""
         self._withholding.add(counts)
@@ -140,6 +150,20 @@ class Outbox:
         """Count the events of a scan that this process could not write, after accepting all of the host's database."""
         with self.file.writing() as sql:
             self._unwritable.recount(sql, scan_id)
+
+
+def _foreseen(
+    sql: sqlite3.Connection, event: WebhookEvent, asking: Sequence[Wanted], state: tuple[bool, float], now: float
+) -> dict[str, Withheld]:
+    muting, fullness = state
+    held = withheld_from(sql, event, asking, muting, now, is_forecast=True)
+    left = [one.endpoint for one in asking if one.endpoint not in held]
+    if left and is_refused(event, fullness):
+        return {**held, **dict.fromkeys(left, Withheld.OUTBOX_FULL)}
+    with suppress(UnwritableError):
+        row_of(event)
+        return held
+    return {**held, **dict.fromkeys(left, Withheld.UNWRITABLE)}
 
 
 def _withhold(sql: sqlite3.Connection, event: WebhookEvent, wanted: Sequence[Wanted], reason: Withheld) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -104,10 +104,7 @@ def _row(database: HostDatabase, scan_id: str, folder: Path) -> ScanRow:
 
 def _why_unreported(outbox: Store, scan_id: str) -> str:
     """Return why the end of a scan that the outbox knows is not reported yet."""
-    lock = scan_lock(outbox.path, scan_id)
-    runs = not lock.take()
-    lock.release()
-    if runs:
+    if not scan_lock(outbox.path, scan_id).is_free:
         return f"scan {scan_id} is still running: its findings are sent as they are found"
     return f"the end of scan {scan_id} is not reported yet; sfwebhooks drain says why"
 
@@ -145,13 +142,39 @@ def begin_backfill(
         OutboxError: the outbox cannot be written.
         sqlite3.Error: the host's database cannot be read.
     """
-    scan, database = past.scan, past.database
-    only = screen_for(scan, (endpoint,), database)
+    scan = past.scan
+    only = screen_for(scan, (endpoint,), past.database)
     first, last = started(scan), _end(outbox, past)
     again = outbox.scans.renumber(scan.id, endpoint.name, last.id, time.time(), interval) if renumber else 0
     outbox.scans.begin_scan(scan, first, only.of(first)[0], time.time(), ended=last.type)
     outbox.scans.forget_withheld(scan.id, [endpoint.name])  # refused events are offered once more
-    known = outbox.scans.known_events(scan.id, endpoint.name)
+    return _missing(outbox, past, only, last, again)
+
+
+def forecast_backfill(outbox: Store, endpoint: Endpoint, past: Past) -> Missing:
+    """Return the events that a backfill of an endpoint would begin with, the scan's start among them; writes nothing.
+
+    Raises:
+        OutboxError: the outbox cannot be read.
+        sqlite3.Error: the host's database cannot be read.
+    """
+    only = screen_for(past.scan, (endpoint,), past.database)
+    first = started(past.scan)
+    missing = _missing(outbox, past, only, _end(outbox, past))
+    if not only.of(first)[0] or first.id in outbox.scans.known_events(past.scan.id, endpoint.name):
+        return missing
+    return replace(missing, number=missing.number + 1, events=chain([first], missing.events))
+
+
+def _missing(outbox: Store, past: Past, only: Screen, last: WebhookEvent, again: int = 0) -> Missing:
+    """Return the missing events of a scan that has begun.
+
+    Args:
+        last: the event that reports its end.
+        again: as in Missing.
+    """
+    scan, database = past.scan, past.database
+    known = outbox.scans.known_events(scan.id, only.endpoints[0].name)
     hashes = list(from_host.missing_hashes(database, scan, only, known))
     compared = outbox.scans.event(lifecycle_id(scan.id, "surface"))  # not made later: it would compare with the future
     rest = [event for event in (*from_host.correlated(database, scan, only), *([compared] if compared else []), last)

@@ -17,6 +17,7 @@ from itertools import chain, islice
 from sfwebhooks import fingerprints
 from sfwebhooks.endpoints import FINDINGS, Endpoint, subscribed_name
 from sfwebhooks.events import Scan, WebhookEvent, lifecycle_id
+from sfwebhooks.outbox.newness import by_sightings
 from sfwebhooks.outbox.sightings import Surface
 from sfwebhooks.outbox.store import Store
 from sfwebhooks.reasons import Withheld
@@ -88,23 +89,29 @@ class Survey:
 
         Nothing is read if all of them are sent all that they subscribe to.
         """
-        is_asked = self._muted or self._screen.false_positives
-        if not (
-            self._is_read
-            or is_asked
-            or any(one.has_filters or one.only_new or one.only_if_changed for one in self._screen.endpoints)
-        ):
+        if not self._is_needed:
             return {}
-        if not self._is_read:
+        counts = self.counts()
+        if self._row:
+            self._outbox.write_withheld()
+            names = [one.name for one in self._screen.endpoints]
+            self._outbox.scans.replace_withheld(self._scan.id, names, counts, COUNTED)
+        return self._besides
+
+    def counts(self) -> Mapping[tuple[str, Withheld], int]:
+        """Return endpoint and reason -> number of the events that it is not sent; nothing is written."""
+        if self._is_needed and not self._is_read:
             _exhaust(self._found())
             compared = self._outbox.scans.event(lifecycle_id(self._scan.id, "surface"))
             for event in [compared] if compared else []:
                 self._lacking(event, self._outbox.scans.endpoints_of(event))
-        if self._row:
-            self._outbox.write_withheld()
-            names = [one.name for one in self._screen.endpoints]
-            self._outbox.scans.replace_withheld(self._scan.id, names, self._counts, COUNTED)
-        return self._besides
+        return self._counts
+
+    @property
+    def _is_needed(self) -> bool:
+        """Whether an endpoint may not be sent something that it subscribes to."""
+        asked = (one.has_filters or one.only_new or one.only_if_changed for one in self._screen.endpoints)
+        return bool(self._is_read or self._muted or self._screen.false_positives or any(asked))
 
     def _compare(self, end: WebhookEvent, result: ScanResult) -> None:
         scan, sightings, now = self._scan, self._outbox.sightings, time.time()
@@ -172,9 +179,7 @@ class Survey:
         """Return why what was found is not sent to an endpoint that wants it; None: the outbox refused it."""
         if {"", wanted.endpoint} & self._muted.get(key, set()):
             return Withheld.MUTED
-        if wanted.only_new == "silent" and is_first:
-            return Withheld.BASELINE
-        return Withheld.KNOWN if wanted.only_new and is_known else None
+        return by_sightings(wanted, is_first, is_known)
 
     def _count(self, event: WebhookEvent, endpoint: str, reason: Withheld | None) -> None:
         if reason:
