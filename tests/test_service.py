@@ -143,7 +143,7 @@ def test_it_reports_the_end_of_a_scan_that_died(
     a_host_database(tmp_path / "spiderfoot.db", scan)
     outbox.scans.begin_scan(scan, an_event(type="scan_started", scan=scan), [], NOW)
     run()
-    (received,) = signed.wait_for(1)
+    _, received = signed.wait_for(2)  # the first one is its start, which this team has not been sent
     assert (received.message["event_type"], received.message["data"]["reason"]) == ("scan_failed", "process_died")
 
 

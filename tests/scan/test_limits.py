@@ -34,6 +34,7 @@ LIMITS = {
     "run.HOST_PATIENCE_SECONDS": 50.0,
     "run.FLUSH_MAX": 500,
     "run.TROUBLE_SECONDS": 60.0,
+    "run.GRACE_SECONDS": 3.0,
     "surface.ITEMS_MAX": 20,
     "surface.LOOK_EACH": 500,
     "surface.UNSORTED_MAX": 1000,
