@@ -45,6 +45,10 @@ class OutboxBusyError(OutboxError):
     cure = ""
 
 
+class TargetBusyError(OutboxBusyError):
+    """Another process is recording a scan of the same target; the same call may succeed in a moment."""
+
+
 class DiskFullError(OutboxBusyError):
     """The disk of the outbox is full or fails; the same call may succeed once there is space."""
 

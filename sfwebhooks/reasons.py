@@ -201,6 +201,77 @@ class Withheld(Reason):
     UNWRITABLE = ("unwritable", "not accepted because they cannot be stored", "please report it; the log says why")
 
 
+class Unsent(Reason):
+    """Why an endpoint has no delivery of an event, unless the event is withheld from it (`Withheld`)."""
+
+    NOT_SUBSCRIBED = (
+        "not_subscribed",
+        "its events do not ask for it",
+        "sfwebhooks update {name} --events ..., with {type} among them",
+    )
+    ENDPOINT_OFF = ("endpoint_off", "it is off (enabled = false in its section)", "sfwebhooks enable {name}")
+    EVENTS_UNKNOWN = (
+        "events_unknown",
+        "a mistake in its settings hides which events it asks for, so it accepts none",
+        "correct what sfwebhooks check shows, then sfwebhooks backfill {scan} --endpoint {name}",
+    )
+    NOT_IN_SETTINGS = (
+        "not_in_settings",
+        "the settings no longer have this endpoint",
+        "sfwebhooks create {name} adds it again",
+    )
+    DISABLED = (
+        "disabled_here",
+        "SFWEBHOOKS_DISABLED is set in this environment, and the scan ran without webhooks",
+        "unset SFWEBHOOKS_DISABLED where SpiderFoot runs, then sfwebhooks backfill {scan} --endpoint {name}",
+    )
+    WEBHOOKS_OFF = (
+        "webhooks_off",
+        "webhooks are off (enabled = false in [webhooks]), and the scan ran without them",
+        "remove enabled = false, then sfwebhooks backfill {scan} --endpoint {name}",
+    )
+    MODULE_OFF = (
+        "module_off",
+        "the module's option on SpiderFoot's settings page is off, and the scan ran without webhooks",
+        "turn the option on, then sfwebhooks backfill {scan} --endpoint {name}",
+    )
+    WITHOUT_US = (
+        "scan_without_webhooks",
+        "the scan ran without webhooks: its modules did not include ours, or it ran before the installation",
+        "sfwebhooks backfill {scan} --endpoint {name}",
+    )
+    RUNNING = (
+        "scan_running",
+        "the scan is running, and the event is not stored yet",
+        "wait; what is missing at the scan's end is then read from SpiderFoot's database",
+    )
+    UNRECOVERED = (
+        "scan_unrecovered",
+        "the scan's process has died, and what it did not store is not recovered yet",
+        "sfwebhooks drain, or the next scan",
+    )
+    ADDED_LATER = (
+        "added_later",
+        "nothing of this scan was ever accepted for it: it was added after the scan, or was off",
+        "sfwebhooks backfill {scan} --endpoint {name}",
+    )
+    DELETED = (
+        "deleted",
+        "deliveries of this scan to it were deleted since, for their age (keep_delivered, keep_dead) or by an operator",
+        "sfwebhooks backfill {scan} --endpoint {name} --again",
+    )
+    SETTINGS_CHANGED = (
+        "settings_changed",
+        "its settings, a mute or a mark in SpiderFoot were others at the time",
+        "sfwebhooks backfill {scan} --endpoint {name}, if it should be sent",
+    )
+    MISSED = (
+        "missed",
+        "it is not known why: it passes all filters, and nothing was counted",
+        "sfwebhooks backfill {scan} --endpoint {name}",
+    )
+
+
 #: reason -> words after the number of such events
 WITHHELD_WORDS = {one.value: one.meaning for one in Withheld}
 

@@ -76,8 +76,8 @@ CARD_FORMS = tuple(
         r"[0-9]{4}([\s._-])[0-9]{6}\1[0-9]{4,5}",
     )
 )  # fmt: skip
-#: what may be the beginning of one, at the end of a text that may have been cut, since it has so many characters: the
-#: longest data in the host's database
+#: what may be the beginning of one, at the end of a text of at least CUT characters, which may have been cut: the
+#: host's database keeps no more
 CUT_CARD = re.compile(r"(?<![0-9])[2-6][0-9]{3}[0-9\s._-]*\Z")
 CUT = 1024
 #: characters of the longest one

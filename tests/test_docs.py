@@ -22,7 +22,7 @@ import yaml
 from sfwebhooks.cli import main, parser
 from sfwebhooks.config import settings as config
 from sfwebhooks.config.options import GENERAL_OPTIONS, OPEN_OPTIONS, RESERVED_METADATA, all_options
-from sfwebhooks.config.values import seconds
+from sfwebhooks.config.values import long_seconds, seconds
 from sfwebhooks.endpoints import DEFAULT_EVENTS, Endpoint
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.content import Content
@@ -375,6 +375,7 @@ def test_the_documented_defaults_are_those_of_the_code() -> None:
     )
     assert (Storage.max_bytes / 1e6, config.Settings.keep_delivered) == (512, seconds("7d"))
     assert config.Settings.keep_dead == seconds("90d")
+    assert config.Settings.sightings_keep == long_seconds("400d")
     assert (Endpoint.retry_schedule, "5s, 1m, 5m, 15m, 1h, 6h" in DOCS) == ((5, 60, 300, 900, 3600, 21600), True)
     assert f"({config.Settings.drain_timeout:.0f}s)" in DOCS
     assert (config.Settings.detach_timeout, "the last scan (15m)" in DOCS) == (seconds("15m"), True)

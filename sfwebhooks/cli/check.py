@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,14 @@ from sfwebhooks.doctor.configuration import data_files, switch_words
 from sfwebhooks.doctor.expected import never_scanned
 from sfwebhooks.doctor.installation import Level, modules_of
 from sfwebhooks.doctor.storage import outbox_problems
-from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.endpoints import SEND, Endpoint
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.expectations import LOCAL
+from sfwebhooks.files import is_deleted
 from sfwebhooks.host.install import trouble
 from sfwebhooks.network.tls import expiring, tls_problem
 from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import permission_warnings
 from sfwebhooks.reasons import WaitingReason
 from sfwebhooks.scan.host_database import saved_options
@@ -91,7 +95,7 @@ def _check(given: argparse.Namespace) -> int:
         modules=[module for module in modules if module not in wrong],
         looks=looks,
         expected=expected_in(found, time.time()),
-        data=[f"{report.name} {report.words}" for report in read],
+        data=[*(f"{report.name} {report.words}" for report in read), *_baselines(found, path)],
         warnings=list(map(str, warnings)),
         mistakes=mistakes,
         troubled=troubled + [report.name for report in unread],
@@ -115,7 +119,7 @@ class CheckResult:
     looks: dict[str, Look]
     #: the scans that [webhooks-expect] expects
     expected: tuple[ExpectedScans, ...]
-    #: what kev_file and epss_file have
+    #: what kev_file and epss_file have, and which targets have a baseline for only_new
     data: list[str]
     warnings: list[str]
     mistakes: list[str]
@@ -196,6 +200,21 @@ def _looks(found: Settings, path: Path, broken: dict[str, str]) -> tuple[dict[st
         broken, "held: see below"
     )
     return looks | {name: replace(looks[name], words=words, colour="red") for name, words in wrong.items()}, problems
+
+
+def _baselines(found: Settings, path: Path) -> Iterator[str]:
+    """Yield what each endpoint with only_new is sent, which depends on what has been scanned."""
+    asking, known = [one for one in found.endpoints if one.only_new], 0
+    with suppress(OutboxError):  # which is reported elsewhere
+        if asking and not is_deleted(path):
+            with closing(Outbox(path, listing=True)) as outbox:
+                known = sum(one.complete > 0 for one in outbox.sighting_list.targets())
+    for one in asking:
+        first = "all are" if one.baseline == SEND else "none is"
+        yield (
+            f"{one.name}: only_new: {amount(known, 'target')} so far with a finished scan to compare with; of the"
+            f" findings of any other target's first scan {first} sent (baseline = {one.baseline})"
+        )
 
 
 def _print_endpoints(found: Settings, looks: dict[str, Look], out: Console) -> None:

@@ -37,9 +37,11 @@ from sfwebhooks.terminal.filter_words import (
     newness_of,
     redaction_words,
 )
-from sfwebhooks.terminal.output import as_json, console, plain, table
+from sfwebhooks.terminal.output import as_json, console, plain, print_hanging
 from sfwebhooks.text import amount, counted, moment
 
+#: width of the words before a line's text
+LABEL = 10
 #: a type of the host
 HOST_TYPE = re.compile(r"[A-Z][A-Z0-9_]{0,99}")
 DESCRIPTION = """
@@ -121,16 +123,12 @@ def _print_all(found: Sequence[tuple[Endpoint, dict[str, str]]], given: argparse
             _print_block(f"{endpoint.name} ({endpoint.place})", about, out)
 
 
-def _print_block(head: str, lines: Mapping[str, str], out: Console) -> None:
+def _print_block(head: str, lines: Mapping[str, str], out: Console, style: str = "bold") -> None:
     """Print some lines below their head, and an empty one."""
-    rows = table("", "", whole=("",))
-    rows.show_header = False
-    rows.columns[1].no_wrap = False
+    out.print(plain(head, style))
     for label, text in lines.items():
         if text:
-            rows.add_row(plain(f"  {label}"), plain(text))
-    out.print(plain(head, "bold"))
-    out.print(rows)
+            print_hanging(f"  {label:{LABEL}}", plain(text), out)
     out.print()
 
 
@@ -154,14 +152,14 @@ def _route_type(given: argparse.Namespace, found: Settings, endpoints: Sequence[
     if host_type:
         out.print(plain(_host_type_words(host_type, events, found)))
         out.print()
-    shown = table("endpoint", "severity", "sent as", "only if", "redacted", whole=("endpoint", "severity"))
     for endpoint, rows in about:
         for row in rows:
-            sent = plain(row["name"], "green") if row["name"] else plain(row["why"], "yellow")
-            redacted = redaction_words(endpoint, host_type) if row["name"] else ""
-            cells = (", ".join(row["severities"]), sent, plain("; ".join(row["only_if"])), plain(redacted))
-            shown.add_row(plain(endpoint.name, "bold"), *cells)
-    out.print(shown)
+            words = ", ".join(row["severities"])
+            if not row["name"]:
+                _print_block(f"{endpoint.name}: not sent if {words}: {row['why']}", {}, out, "yellow")
+                continue
+            lines = {"filters": "; ".join(row["only_if"]), "redacted": redaction_words(endpoint, host_type)}
+            _print_block(f"{endpoint.name}: {row['name']} ({words})", lines, out)
 
 
 def _of_host_type(host_type: str, found: Settings) -> Iterator[WebhookEvent]:
@@ -237,7 +235,7 @@ def _route_scan(given: argparse.Namespace, found: Settings, endpoints: Sequence[
                 out.print(plain(_head(past)))
                 out.print()
             for endpoint in endpoints:
-                _print_forecast(endpoint, forecast(outbox, endpoint, past), past, given, out)
+                print_forecast(endpoint, forecast(outbox, endpoint, past), past, given, out)
     except sqlite3.Error as error:
         raise SelectionError(f"SpiderFoot's database cannot be read: {error}") from error
     if not given.json:
@@ -250,7 +248,8 @@ def _head(past: Past) -> str:
     return f"Scan {past.scan.id} of {past.scan.target}, {over}. A backfill would send now:"
 
 
-def _print_forecast(endpoint: Endpoint, known: Forecast, past: Past, given: argparse.Namespace, out: Console) -> None:
+def print_forecast(endpoint: Endpoint, known: Forecast, past: Past, given: argparse.Namespace, out: Console) -> None:
+    """Print what a backfill of a scan to an endpoint would do; with --json, as an object."""
     if given.json:
         out.print(plain(as_json(_fields(endpoint, known, past))), soft_wrap=True)
         return

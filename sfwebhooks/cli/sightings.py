@@ -18,7 +18,7 @@ from sfwebhooks.outbox.sighting_list import Presence, Sighted, Sighting, Sightin
 from sfwebhooks.outbox.sightings import Mute
 from sfwebhooks.redaction import for_people
 from sfwebhooks.scan.sighted import data_of
-from sfwebhooks.terminal.arguments import add_data
+from sfwebhooks.terminal.arguments import add_config
 from sfwebhooks.terminal.delivery_table import PIPE, SHORT, WIDE, short_time
 from sfwebhooks.terminal.filters import add_listing, on_outbox
 from sfwebhooks.terminal.output import as_json, plain, stacked, table
@@ -67,7 +67,7 @@ def add(commands: Any) -> None:
         metavar="PATTERN",
         help="only findings of this type of SpiderFoot",
     )
-    add_data(command)
+    add_config(command)
     add_listing(command)
     command.set_defaults(run=on_outbox(_sightings, listing=True))
 

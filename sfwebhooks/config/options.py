@@ -22,6 +22,7 @@ from sfwebhooks.config.values import (
     event_words,
     expressions,
     finding_types,
+    long_seconds,
     module_names,
     one_of,
     own_address,
@@ -217,7 +218,9 @@ GENERAL_OPTIONS = {
         Option("durability", durability, "process: survives a kill; power: also a power failure, but slower (process)"),
         Option("keep_delivered", seconds, "how long delivered messages can be listed and replayed (7d)"),
         Option("keep_dead", seconds, "how long dead letters are kept (90d)"),
-        Option("sightings_keep", seconds, "how long what a scan found is known to later scans, see only_new (400d)"),
+        Option(
+            "sightings_keep", long_seconds, "how long what a scan found is known to later scans, see only_new (400d)"
+        ),
         Option("kev_file", path, "CISA's list of known exploited vulnerabilities, as JSON or CSV: marks their CVEs"),
         Option("epss_file", path, "FIRST's EPSS scores, as CSV, csv.gz or JSON: added to vulnerabilities"),
     )

@@ -24,6 +24,8 @@ from sfwebhooks.severity import SEVERITY_OF_TYPE, Severity
 from sfwebhooks.signing_keys import problem
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+#: most days of a duration, and of one for which something is kept
+DAYS_MAX, LONG_DAYS_MAX = 365, 3650
 BYTES = {"": 1, "b": 1, "kb": 1000, "mb": 1_000_000}
 #: most characters of an event pattern: matching a longer one can be slow
 PATTERN_MAX = 100
@@ -108,14 +110,19 @@ def boolean(text: str) -> bool:
     raise ValueError("expected true or false")
 
 
-def seconds(text: str) -> float:
-    """Read a positive duration such as 15, 15s, 5m, 1h or 7d, in seconds."""
+def seconds(text: str, most: int = DAYS_MAX) -> float:
+    """Read a positive duration such as 15, 15s, 5m, 1h or 7d, in seconds; `most` is the longest in days."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
     if not match or not float(match[1]):
         raise ValueError("expected a duration above zero such as 15s, 5m, 1h or 7d")
-    if float(match[1]) * UNITS[match[2]] > 365 * 86400:
-        raise ValueError("expected a duration of at most 365d")
+    if float(match[1]) * UNITS[match[2]] > most * 86400:
+        raise ValueError(f"expected a duration of at most {most}d")
     return float(match[1]) * UNITS[match[2]]
+
+
+def long_seconds(text: str) -> float:
+    """Read a duration as `seconds` does, of up to ten years."""
+    return seconds(text, LONG_DAYS_MAX)
 
 
 def seconds_or_never(text: str) -> float:

@@ -18,7 +18,7 @@ from typing import Callable, Optional
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.digesting import NO_DIGESTS, Digesting, Rhythm
 from sfwebhooks.events import Delivery
-from sfwebhooks.outbox.rows import FRESH, LATE, PROBED, UNTOUCHED, UNTRIED, Row, deliveries, parts
+from sfwebhooks.outbox.rows import FRESH, LATE, PROBED, SELECT_DELIVERY, UNTOUCHED, UNTRIED, Row, deliveries, parts
 
 #: an endpoint's deliveries that are not in flight; only the first of several live ones about the same subject
 FREE = """
@@ -44,7 +44,8 @@ OVERTAKEN = f"""SELECT 1 FROM delivery d JOIN event e ON e.number = d.event
 FLYING = f"""SELECT 1 FROM json_each(?) CROSS JOIN delivery d ON d.number = value JOIN event e ON e.number = d.event
     WHERE {BEFORE}"""
 #: an endpoint's fresh deliveries, in parts
-IN_PARTS = f"FROM part CROSS JOIN delivery d ON d.number >> 8 = part.at AND d.endpoint = ?1 WHERE {UNTOUCHED}"
+PARTED = "part CROSS JOIN delivery d ON d.number >> 8 = part.at AND d.endpoint = ?1"
+IN_PARTS = f"FROM {PARTED} WHERE {UNTOUCHED}"
 #: the first part (from ?2 on) with some; if there are none, the one of the last number
 FIRST_PART = f"SELECT coalesce(({parts('?2')} SELECT part.at {IN_PARTS}), (SELECT max(number) >> 8 FROM delivery), 0)"
 
@@ -75,12 +76,17 @@ def at_an_end(most: str = "?3", part: str = "?4", order: str = "ASC", which: str
 
 #: the next deliveries where each goes alone: fresh ones, late ones that are due
 NEXT_FRESH = f"WHERE d.number IN ({at_an_end()}) ORDER BY due_at, d.number"
+#: the same where none was used as a probe, in a quarter of the time: with the numbers, tables in memory are made
+NEXT_UNTOUCHED = f"WHERE {UNTOUCHED} AND {FREE} LIMIT ?3"
+SELECT_UNTOUCHED = f"{parts('?4')} {SELECT_DELIVERY.format(PARTED)}"
+HAS_PROBES = f"SELECT EXISTS (SELECT 1 FROM delivery d WHERE d.endpoint = ? AND {PROBED})"
 NEXT_LATE = f"WHERE {FREE} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT ?4"
 #: the deliveries with some row numbers, in their order
 NUMBERED = "WHERE d.number IN (SELECT value FROM json_each(?)) ORDER BY d.number"
 #: number, batch, crashes, time of acceptance, MARKED and name of a delivery
 Candidate = tuple[int, Optional[str], int, float, int, str]
 CANDIDATE = f"SELECT d.number, d.batch, d.crashes, d.accepted_at, {MARKED}, d.name FROM delivery d"
+CANDIDATE_UNTOUCHED = f"{parts('?4')} {CANDIDATE.replace('delivery d', PARTED)}"
 #: deliveries from each end of the queue among which the smallest is sought
 SMALLEST_OF = 50
 
@@ -158,7 +164,9 @@ def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], p
         part: the first one with fresh deliveries.
     """
     given, most = (limits.endpoint, json.dumps([*busy])), max(limits.size, limits.late.size if limits.late else 1)
-    fresh = sql.execute(f"{CANDIDATE} {NEXT_FRESH}", (*given, most, part)).fetchall()
+    (has_probes,) = sql.execute(HAS_PROBES, given[:1]).fetchone()
+    query = f"{CANDIDATE} {NEXT_FRESH}" if has_probes else f"{CANDIDATE_UNTOUCHED} {NEXT_UNTOUCHED}"
+    fresh = sql.execute(query, (*given, most, part)).fetchall()
     fresh = [row for row in fresh if row[5] not in ENDS or not waits(sql, row[0], busy, now)]
     if fresh and limits.is_ripe(fresh, now):
         return together(sql, fresh, limits.for_mark(fresh[0][4] > 0))

@@ -13,13 +13,13 @@ import os
 import sqlite3
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sfwebhooks.errors import DamagedError, DiskFullError, OutboxBusyError, OutboxError
+from sfwebhooks.outbox import open_files
 from sfwebhooks.outbox.locks import Lock
 from sfwebhooks.outbox.opening import (
     BUSY_SECONDS,
@@ -57,8 +57,6 @@ NOT_UTF8 = "could not decode to utf-8"
 REFUSED = ("unable to open", "readonly")
 #: seconds for which a removed file may still be read
 LOOK_SECONDS = 0.2
-#: seconds that a fork waits for threads that use a file
-FORK_SECONDS = 2.0
 #: seconds that emptying the log waits for readers: nothing can be written meanwhile
 EMPTY_SECONDS = 0.1
 
@@ -101,10 +99,10 @@ class File:
         self._mark = HighWaterMark(path)
         #: number of deliveries to which the mark was raised
         self.marked = 0
-        self._connection: sqlite3.Connection | None = None
+        self.connection: sqlite3.Connection | None = None
         #: identities of the open files: the outbox, its log, the log's index
         self._files: tuple[Identity | None, ...] = ()
-        self._names: tuple[str, ...] = ()
+        self.names: tuple[str, ...] = ()
         #: number of files so far
         self.number = 0
         #: SQLite's version of the content at the last call of `is_changed`, and of which file
@@ -114,10 +112,10 @@ class File:
         self._page_size = 0
         #: time of the last check that the file is still the same, in monotonic seconds
         self._looked_at = 0.0
-        self._guard = threading.RLock()
+        self.guard = threading.RLock()
         #: whether a corrupt file stays where it is, and the damage that was logged
         self._is_sparing, self._damage = False, ""
-        _ALL[id(self)] = self
+        open_files.add(self)
 
     def generation(self) -> int:
         """Return the number of files so far: 2 after the first one was set aside or removed."""
@@ -167,19 +165,20 @@ class File:
 
     def close(self) -> None:
         """Close the connection; the next call opens it again."""
-        with self._guard:
-            if self._connection and not self._listing:
+        with self.guard:
+            if self.connection and not self._listing:
                 found = self._look_up()
                 if found[:1] == self._files[:1] and found != self._files:
                     with suppress(OutboxError, OSError, sqlite3.Error):
-                        self._save(self._connection)
-            self._drop()
+                        self._save(self.connection)
+            self.drop()
 
-    def _drop(self) -> None:
-        if self._connection:
+    def drop(self) -> None:
+        """Close the connection, whatever has become of the log."""
+        if self.connection:
             self._is_lost |= self._look_up()[:1] != self._files[:1]  # later another file may have its inode
-            self._connection.close()
-            self._connection = None
+            self.connection.close()
+            self.connection = None
 
     def raise_mark(self, sql: sqlite3.Connection, rows: int) -> None:
         """Raise the mark to cover deliveries that are about to be sent, up to a number (`Position.rows`)."""
@@ -226,7 +225,7 @@ class File:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Lend the connection to one thread, and translate sqlite3's errors."""
-        with self._guard:
+        with self.guard:
             try:
                 yield self._connect()
             except sqlite3.DatabaseError as error:
@@ -252,8 +251,8 @@ class File:
         text = str(error)
         if any(word in text.lower() for word in CORRUPT):
             return self._corrupt(text)
-        if NOT_UTF8 in text.lower() and self._connection:  # it would hold up all other rows
-            self._connection.text_factory = replacing
+        if NOT_UTF8 in text.lower() and self.connection:  # it would hold up all other rows
+            self.connection.text_factory = replacing
             return OutboxBusyError(f"outbox {self.path} has a text that is not UTF-8, part of which is replaced")
         if any(word in text.lower() for word in REFUSED):
             found = write_problem(real_path(self.path))
@@ -266,7 +265,7 @@ class File:
         return OutboxError(f"outbox {self.path} cannot be used: {text}")
 
     def _corrupt(self, text: str) -> OutboxError:
-        self._drop()
+        self.drop()
         if self._listing:
             return OutboxError(
                 f"outbox {self.path} is corrupt ({text}) and was not changed: the next scan, sfwebhooks drain or"
@@ -291,25 +290,25 @@ class File:
     def _connect(self) -> sqlite3.Connection:
         """Return the connection to the current file."""
         now = time.monotonic()
-        if self._connection and now - self._looked_at > LOOK_SECONDS:
+        if self.connection and now - self._looked_at > LOOK_SECONDS:
             self._looked_at = now
             found = self._look_up()
             if found[:1] != self._files[:1] or (found != self._files and self._listing):
-                self._drop()
+                self.drop()
             elif found != self._files:
-                self._save(self._connection)
-        if self._connection is None:
+                self._save(self.connection)
+        if self.connection is None:
             before = self._files[:1]
-            with _OPENING:  # while a log is saved, no other thread may open the file and get the old log's index
-                self._connection = self._open()
+            with open_files.OPENING:  # while a log is saved, nobody may open the file and get the old log's index
+                self.connection = self._open()
             self.number += self._is_lost or before != self._files[:1]
             self._is_lost = False
-        return self._connection
+        return self.connection
 
     def _look_up(self) -> tuple[Identity | None, ...]:
         """Return the identities of the files that are now at the paths of the open ones."""
         found: list[Identity | None] = []
-        for name in self._names:
+        for name in self.names:
             try:
                 status = os.stat(name)  # noqa: PTH116  # twice as fast, in each transaction
                 found.append((status.st_dev, status.st_ino))
@@ -340,7 +339,7 @@ class File:
         except BaseException:
             connection.close()
             raise
-        self._names = (str(self.path), *(f"{path}{suffix}" for suffix in SUFFIXES[1:]))
+        self.names = (str(self.path), *(f"{path}{suffix}" for suffix in SUFFIXES[1:]))
         self._files = self._look_up()
         if not self._listing:
             lock = Lock(path, "outbox")
@@ -376,7 +375,7 @@ class File:
         Raises:
             OutboxBusyError: another thread or process is using it; the next call tries again.
         """
-        with _alone(self):
+        with open_files.held_alone(self):
             lock = _locked(real_path(self.path))
             try:
                 if not lock.held:
@@ -392,7 +391,7 @@ class File:
             lock.note("")
 
     def _save_log(self, connection: sqlite3.Connection, lock: Lock) -> None:
-        gone, log_path = str(self._files[1]), Path(self._names[1])
+        gone, log_path = str(self._files[1]), Path(self.names[1])
         is_saved, waiting = identity(log_path) == self._files[1] or lock.noted() == gone, 0
         if not is_saved:
             waiting = _waiting(connection)
@@ -400,9 +399,9 @@ class File:
             if is_saved and connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()[0]:
                 raise OutboxBusyError(f"outbox {self.path}: its log was deleted, and another process is reading it")
             lock.note(gone if is_saved else "")
-        with not_the_last(self._names[0]):
-            for one in _of_this_process(self):
-                one._drop()
+        with not_the_last(self.names[0]):
+            for one in open_files.files_of(self):
+                one.drop()
         now = _waiting(self._connect())
         self._forget_saved(lock)
         if is_saved:
@@ -421,39 +420,6 @@ def _is_closed(path: str) -> bool:
         return os.stat(path + "-wal").st_size == 0  # noqa: PTH116
     except OSError:
         return True
-
-
-#: the databases of this process, opened or not. A WeakSet cannot be read while other threads add to it
-_ALL: weakref.WeakValueDictionary[int, File] = weakref.WeakValueDictionary()
-#: held by a thread that opens a file or saves a log
-_OPENING = threading.RLock()
-
-
-def _all() -> list[File]:
-    return [one for one in (reference() for reference in _ALL.valuerefs()) if one]
-
-
-def _of_this_process(database: File) -> list[File]:
-    return [one for one in _all() if one._names[1:] == database._names[1:]]
-
-
-@contextmanager
-def _alone(database: File) -> Iterator[None]:
-    """Keep all other threads of this process from using the same file.
-
-    Raises:
-        OutboxBusyError: one of them uses it for long, opens it, or is saving a log too.
-    """
-    with ExitStack() as stack:
-        busy = OutboxBusyError(f"outbox {database.path}: its log was deleted, and another thread is using it")
-        if not _OPENING.acquire(blocking=False):
-            raise busy
-        stack.callback(_OPENING.release)
-        for one in _of_this_process(database):
-            if not one._guard.acquire(timeout=BUSY_SECONDS):
-                raise busy
-            stack.callback(one._guard.release)
-        yield
 
 
 def _waiting(connection: sqlite3.Connection) -> int:
@@ -487,59 +453,3 @@ def _set_aside(path: Path, files: tuple[Identity | None, ...]) -> Path | None:
         raise OutboxError(f"outbox {path} is corrupt and cannot be set aside: {error.strerror}") from error
     finally:
         lock.release()
-
-
-# --- fork
-
-
-#: held by the thread that forks, and what else it holds meanwhile
-_FORKING = threading.RLock()
-_HELD = ExitStack()
-#: connections in use when a child was forked, which it must neither use nor close (sqlite.org/howtocorrupt.html, 2.6)
-_INHERITED: list[sqlite3.Connection] = []
-
-
-def _before_fork() -> None:
-    """Close all files and keep other threads from opening one, but do not wait long for those that use one: a child
-    would inherit their locks, and SQLite's belief that it holds those on the file."""
-    _FORKING.acquire()
-    deadline = time.monotonic() + FORK_SECONDS
-    while not _hold_all(deadline):
-        _HELD.close()
-
-
-def _hold_all(deadline: float) -> bool:
-    """Hold the guards of all files and close these, until `deadline` (monotonic seconds); return False if another one
-    was opened meanwhile."""
-    held = []
-    for guard, one in [*((one._guard, one) for one in _all()), (_OPENING, None)]:
-        if guard.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            _HELD.callback(guard.release)
-            held += [one] if one else []
-    if time.monotonic() < deadline and any(one._connection for one in _all() if one not in held):
-        return False
-    for one in held:
-        if one._connection and not one._connection.in_transaction:  # by this thread
-            with suppress(OutboxError, OSError, sqlite3.Error):
-                one.close()
-    return True
-
-
-def _after_fork() -> None:
-    _HELD.close()
-    _FORKING.release()
-
-
-def _after_fork_in_child() -> None:
-    global _FORKING, _OPENING
-    _HELD.pop_all()
-    _FORKING, _OPENING = threading.RLock(), threading.RLock()
-    for one in _all():
-        one._guard = threading.RLock()
-        if one._connection:
-            _INHERITED.append(one._connection)
-            one._connection = None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

@@ -41,6 +41,8 @@ SEND_AS_NEW = f"""
     INSERT OR IGNORE INTO sighting (target, fingerprint, lineage, kind, version, first, last, whole)
     SELECT ?1, ?2, 0, number, {VERSION}, ?4, ?4, 0 FROM kind WHERE name = ?3
 """  # noqa: S608
+#: whether anything is muted, or was
+IS_MUTING = "SELECT EXISTS (SELECT 1 FROM mute)"
 #: the endpoints for which something (?2) of a target (?1) is muted at a time (?3)
 MUTED = """
     SELECT endpoint FROM mute WHERE target = (SELECT number FROM target WHERE name = ?1) AND fingerprint = ?2
@@ -101,11 +103,6 @@ def by_sightings(wanted: Wanted, is_first: bool, is_known: bool) -> Withheld | N
     if wanted.only_new == SILENT and is_first:
         return Withheld.BASELINE
     return Withheld.KNOWN if wanted.only_new and is_known else None
-
-
-def is_muting(sql: sqlite3.Connection) -> bool:
-    """Return whether anything is muted, or was."""
-    return bool(sql.execute("SELECT EXISTS (SELECT 1 FROM mute)").fetchone()[0])
 
 
 def _muted(sql: sqlite3.Connection, target: str, found: bytes, wanted: Sequence[Wanted], now: float) -> list[str]:

@@ -23,7 +23,7 @@ from sfwebhooks.outbox.due import DueTimes
 from sfwebhooks.outbox.endpoint_state import EndpointStates
 from sfwebhooks.outbox.file import File, Storage
 from sfwebhooks.outbox.listing import Listing
-from sfwebhooks.outbox.newness import is_muting, withheld_from
+from sfwebhooks.outbox.newness import IS_MUTING, withheld_from
 from sfwebhooks.outbox.queue import Accepted, Queue
 from sfwebhooks.outbox.retention import Retention
 from sfwebhooks.outbox.rows import insert, row_of
@@ -95,7 +95,7 @@ class Outbox:
         with self.file.writing() as sql:
             if file not in (0, self.file.number):
                 raise FileReplacedError(f"outbox {self.file.path} was replaced")
-            muting = is_muting(sql)
+            muting = bool(sql.execute(IS_MUTING).fetchone()[0])
             for event, asking in items:
                 wanted = asking
                 if muting or any(one.only_new for one in asking):
@@ -132,7 +132,7 @@ class Outbox:
         Nothing is written, and the file is as full as it is now.
         """
         with self.file.reading() as sql:
-            muting, fullness = is_muting(sql), self.file.fullness_in(sql)
+            muting, fullness = bool(sql.execute(IS_MUTING).fetchone()[0]), self.file.fullness_in(sql)
             return [_foreseen(sql, event, wanted, (muting, fullness), now) for event, wanted in items]
 
     def count_withheld(self, counts: Mapping[WithheldKey, int]) -> None:

@@ -23,9 +23,12 @@ from sfwebhooks.health import Health
 from sfwebhooks.outbox.claim import (
     ENDS,
     FIRST_PART,
+    HAS_PROBES,
     IN_PARTS,
     NEXT_FRESH,
     NEXT_LATE,
+    NEXT_UNTOUCHED,
+    SELECT_UNTOUCHED,
     Limits,
     Pick,
     next_batch,
@@ -83,6 +86,8 @@ OUTCOMES = {WAITING: WAITING, DEAD: DEAD, State.DELIVERED.value: None}
 PENDING = "pending"
 #: seconds after which the first parts are looked for among all
 PARTS_SECONDS = 60.0
+#: the first part, and when all were looked at, of an endpoint of which nothing is known
+ALL_PARTS = (0, 0.0)
 #: when the next delivery of an endpoint (?1) is due; its fresh ones are in parts from ?2 on
 NEXT_DUE = f"""
     SELECT CASE
@@ -144,14 +149,20 @@ class Queue:
         with self._file.reading() as sql:
             place = (self._file.number, *sql.execute(REUSED).fetchone())
             flying = [self._rows.get((*place, id)) or _number(sql, id) for id in busy]
-            passed, part = {*flying}, self._first_part(sql, (*place, endpoint))
+            passed, (part, _) = {*flying}, self._parts.get((*place, endpoint), ALL_PARTS)
+            (has_probes,) = sql.execute(HAS_PROBES, (endpoint,)).fetchone()
             while True:
                 given = (endpoint, json.dumps([*passed]))
-                found = [*deliveries(sql, NEXT_FRESH, (*given, most, part))]
+                if has_probes:
+                    found = [*deliveries(sql, NEXT_FRESH, (*given, most, part))]
+                else:
+                    found = [*deliveries(sql, NEXT_UNTOUCHED, (*given, most, part), SELECT_UNTOUCHED)]
                 if not found or found[0][1].name not in ENDS or not waits(sql, found[0][0], flying, now):
                     break
                 # another scan may have one: no more scans wait than have deliveries in flight
                 passed.add(found[0][0])
+            if not found or found[0][0] >> 8 > part:
+                self._first_part(sql, (*place, endpoint))
             if not found:
                 found = [*deliveries(sql, NEXT_LATE, (*given, now, most))]
             else:

@@ -70,10 +70,11 @@ SELECT_DELIVERY = """
            d.replays, d.backfilled, d.refusals, d.refused_in,
            e.id, e.type, e.severity, e.at, e.data, e.special,
            s.id, s.name, s.target, s.target_type, s.version, s.database, d.subject, h.address, h.value
-    FROM delivery d JOIN event e ON e.number = d.event LEFT JOIN scan s ON s.number = e.scan
+    FROM {0} JOIN event e ON e.number = d.event LEFT JOIN scan s ON s.number = e.scan
     LEFT JOIN handle h ON h.endpoint = d.endpoint AND h.about = coalesce(
         d.batch, CASE WHEN d.replays = 0 AND d.backfilled = 0 THEN d.subject END)
 """
+OF_ALL_DELIVERIES = SELECT_DELIVERY.format("delivery d")
 #: a delivery with the number of its row, which does not leave this room
 Row = tuple[int, Delivery]
 #: the bytes of no event's id
@@ -125,14 +126,16 @@ def numbers_by_ids(array: str, many: bool = False) -> str:
     """
 
 
-def deliveries(sql: sqlite3.Connection, where: str, values: Sequence[Any]) -> Iterator[Row]:
+def deliveries(
+    sql: sqlite3.Connection, where: str, values: Sequence[Any], select: str = OF_ALL_DELIVERIES
+) -> Iterator[Row]:
     """Yield the deliveries of a WHERE on `delivery` (d) and its event (e), each with its row number.
 
     One whose row has values that we never write, from a damaged file or another program, has data that are not JSON: it
     cannot be built, and does not hold up the others.
     """
     scans: dict[str, Scan] = {}
-    for row in sql.execute(SELECT_DELIVERY + where, values):
+    for row in sql.execute(select + where, values):
         number, endpoint, name, series, sequence, attempts, replays, backfilled = row[:8]
         key, event_type, severity, at, text, special = row[10:16]
         has_id = isinstance(key, bytes) and len(key) == len(NO_KEY)
@@ -213,6 +216,6 @@ def insert(
 
 @lru_cache(maxsize=TOGETHER)
 def _for_endpoints(number: int) -> tuple[str, str]:
-    """Return COUNT and INSERT for so many endpoints: a statement for each of them would take twice as long."""
+    """Return COUNT and INSERT for a number of endpoints: a statement for each of them would take twice as long."""
     pairs = ", ".join(f"(?{7 + 2 * at}, ?{8 + 2 * at})" for at in range(number))
     return COUNT.format(", ".join(f"(?{2 + at})" for at in range(number))), INSERT.format(pairs)

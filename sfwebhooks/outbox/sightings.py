@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sfwebhooks.errors import FileReplacedError, OutboxBusyError
+from sfwebhooks.errors import FileReplacedError, TargetBusyError
 from sfwebhooks.fingerprints import VERSION, canonical
 from sfwebhooks.outbox.bulk import change_in_chunks, changes
 from sfwebhooks.outbox.erasure import note_deletion
@@ -126,7 +126,7 @@ class Sightings:
             now: epoch seconds.
 
         Raises:
-            OutboxBusyError: another scan of the target, with the same modules, is being recorded by its process.
+            TargetBusyError: another scan of the target, with the same modules, is being recorded by its process.
             FileReplacedError: the file was replaced meanwhile.
         """
         with self._file.writing() as sql:
@@ -137,7 +137,7 @@ class Sightings:
             others = sql.execute(f"SELECT scan_id {OTHERS} place IS NULL", (mine.target, line, mine.number))
             for (other,) in others.fetchall():
                 if not scan_lock(self._file.path, other).is_free:
-                    raise OutboxBusyError(f"outbox {self._file.path}: scan {other} of {target} is being recorded")
+                    raise TargetBusyError(f"outbox {self._file.path}: scan {other} of {target} is being recorded")
             sql.execute("UPDATE surveyed SET lineage = ?, kept = 1 WHERE number = ?", (line, mine.number))
         for _ in changes(self._file, file, found, partial(_see, place=(mine.target, line, mine.number))):
             pass

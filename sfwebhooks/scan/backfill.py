@@ -43,8 +43,10 @@ class Past:
     scan: Scan
     row: ScanRow
     database: HostDatabase
-    #: name of the event that reported its end; None: SpiderFoot ran it without us
+    #: name of the event that reported its end; None: none did, or SpiderFoot ran it without us
     reported_as: str | None
+    #: whether the outbox knows it
+    is_known: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,20 +74,33 @@ def past_scan(outbox: Store, scan_id: str, dead: bool, enrichment: Enrichment = 
         SelectionError: the scan does not exist or is not over.
         OutboxError: the outbox cannot be read.
     """
+    past = any_scan(outbox, scan_id, enrichment)
+    if past.is_known and past.reported_as is None:
+        raise SelectionError(_why_unreported(outbox, scan_id))
+    try:
+        if not past.is_known and not dead:
+            _check_over(past.database, scan_id, past.row)
+    except sqlite3.Error as error:
+        raise _unreadable(outbox, error) from error
+    return past
+
+
+def any_scan(outbox: Store, scan_id: str, enrichment: Enrichment = NO_ENRICHMENT) -> Past:
+    """Return a scan, which need not be over; its arguments and errors are those of `past_scan`."""
     folder = outbox.path.parent
     known = None if is_deleted(outbox.path) else outbox.scans.scan(scan_id)
     named = known[0] if known and known[0].database else None  # else forgotten, except for its id
     database = database_of(named.database if named else str(folder / DATABASE), folder, enrichment)
     try:
         row, target_type = _row(database, scan_id, folder), database.target_type(scan_id)
-        if known and known[1] is None:
-            raise SelectionError(_why_unreported(outbox, scan_id))
-        if not known and not dead:
-            _check_over(database, scan_id, row)
     except sqlite3.Error as error:
-        raise SelectionError(f"SpiderFoot's database in {folder} cannot be read: {error}") from error
+        raise _unreadable(outbox, error) from error
     made = Scan(scan_id, row.name, row.target, target_type, UNKNOWN, str(folder / DATABASE))
-    return Past(named or made, row, database, known[1] if known else None)
+    return Past(named or made, row, database, known[1] if known else None, known is not None)
+
+
+def _unreadable(outbox: Store, error: sqlite3.Error) -> SelectionError:
+    return SelectionError(f"SpiderFoot's database in {outbox.path.parent} cannot be read: {error}")
 
 
 def _row(database: HostDatabase, scan_id: str, folder: Path) -> ScanRow:

@@ -301,7 +301,7 @@ class HostDatabase:
         """Return hash, type and risk of all findings of a scan, and 1 or 0: whether they are vulnerabilities that are
         known to be exploited; in order of creation."""
         query = (
-            f"SELECT hash, type, risk, {self._exploited} FROM tbl_scan_results"  # noqa: S608
+            f"SELECT hash, type, {RISK}, {self._exploited} FROM tbl_scan_results"  # noqa: S608
             " WHERE scan_instance_id = ? AND type <> ? ORDER BY rowid"
         )
         return self._rows(query, scan_id, ROOT)

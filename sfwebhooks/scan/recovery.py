@@ -17,7 +17,7 @@ from itertools import chain, islice
 
 from sfwebhooks import pipeline
 from sfwebhooks.config.settings import Settings
-from sfwebhooks.errors import NotYetError, OutboxError
+from sfwebhooks.errors import NotYetError, OutboxError, TargetBusyError
 from sfwebhooks.events import Scan, WebhookEvent, finding_id
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.store import Store
@@ -167,6 +167,8 @@ def report_dead_scans(outbox: Store, settings: Settings, stopped: Container[str]
             log.warning(
                 "webhooks: the end of scan %s is not reported yet: its database cannot be read: %s", scan.id, error
             )
+        except TargetBusyError as error:
+            log.warning("webhooks: the end of scan %s is not reported yet: %s", scan.id, error)
         except OutboxError:
             raise
         except Exception:  # a bug, or garbage in the database: the other scans are still reported

@@ -18,7 +18,7 @@ from sfwebhooks.text import amount, duration, in_line, text_of
 
 #: characters of the value of a key
 VALUE = 100
-#: filters on what only an event has, beside its type and severity
+#: filters on more of an event than its type and severity
 CONTENTS = ("min_confidence", "modules", "targets", "data_match", "data_not_match")
 #: filters on type and severity
 KINDS = ("finding_types", "include_raw", "min_severity")
@@ -88,7 +88,7 @@ def redaction_words(endpoint: Endpoint, host_type: str = "") -> str:
 
 
 def why_withheld(endpoint: Endpoint, event: WebhookEvent, reason: Withheld) -> str:
-    """Return the filter that withholds an event, as it is set, and what the event has; empty if it is no filter."""
+    """Return the filter that withholds an event, as it is set, and what the event has; empty for another reason."""
     data = event.data
     kind, has = text_of(data, "event_type"), ""
     key = {

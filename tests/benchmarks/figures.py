@@ -33,8 +33,8 @@ from tests.benchmarks.receiving import KIND
 NULL_LEAST, NULL_MOST = 0.95, 1.05
 ROWS: dict[str, Row] = {
     **accepting.ROWS,
-    **sighting.ROWS,
     **handling.ROWS,
+    **sighting.ROWS,
     **delivering.ROWS,
     **rendering.ROWS,
     **emitting.ROWS,

@@ -234,3 +234,15 @@ def test_a_muted_finding_of_which_there_are_no_sightings_is_found_by_its_fingerp
         outbox.sightings.mute(TARGET, (bytes.fromhex(fingerprint("CVE-1")), CVE), "", None, NOW)
     assert "1 mute removed" in run("unmute", fingerprint("CVE-1")[:12])
     assert json.loads(run("mute", fingerprint("CVE-9"), "--target", TARGET, "--json"))["type"] == ""
+
+
+@pytest.mark.parametrize(("baseline", "words"), [("silent", "none is sent"), ("send", "all are sent")])
+def test_check_says_what_an_endpoint_with_only_new_is_sent(
+    folder: Path, capsys: pytest.CaptureFixture[str], baseline: str, words: str
+) -> None:
+    with (folder / "webhooks.ini").open("a") as file:
+        file.write(f"only_new = true\nbaseline = {baseline}\n")
+    main(["check", "--folder", str(folder)])
+    shown = capsys.readouterr().out
+    assert "team: only_new: 1 target so far" in shown
+    assert words in shown

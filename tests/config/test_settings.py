@@ -132,9 +132,11 @@ def test_a_fallback_for_all_is_not_its_own(tmp_path: Path) -> None:
 
 def test_how_the_outbox_is_kept_is_said_in_general(tmp_path: Path) -> None:
     text = "[webhooks]\noutbox_max_mb = 5\ndurability = power\nkeep_delivered = 1d\nkeep_dead = 2d\n"
+    text += "sightings_keep = 800d\n"
     found = settings(tmp_path, text + TEAM)
     assert found.storage == Storage(max_bytes=5_000_000, power_safe=True)
     assert (found.keep_delivered, found.keep_dead) == (86400.0, 172800.0)
+    assert found.sightings_keep == 800 * 86400.0
 
 
 def test_the_lists_of_cves_are_named_in_general_and_not_read_yet(tmp_path: Path) -> None:
@@ -153,7 +155,10 @@ def test_a_list_without_a_name_is_a_mistake_and_holds_nobody(tmp_path: Path, lin
     assert (names(found), found.held, found.enrichment.is_set) == (["team"], {}, False)
 
 
-@pytest.mark.parametrize("line", ["outbox_max_mb = 0", "durability = full", "keep_delivered = 0", "keep_dead = ever"])
+@pytest.mark.parametrize(
+    "line",
+    ["outbox_max_mb = 0", "durability = full", "keep_delivered = 0", "keep_dead = ever", "sightings_keep = 3651d"],
+)
 def test_a_wrong_word_about_the_outbox_leaves_nobody_out(tmp_path: Path, line: str) -> None:
     found = settings(tmp_path, f"[webhooks]\n{line}\n{TEAM}")
     assert (names(found), found.storage, len(found.mistakes)) == (["team"], Storage(), 1)
@@ -574,6 +579,8 @@ def test_a_wrong_endpoint_is_out_and_the_right_ones_work(tmp_path: Path) -> None
         ("retry_after_max", "0"),
         ("retry_after_max", "3h"),
         ("max_age", "0"),
+        ("only_new", "new"),
+        ("baseline", "quiet"),
         ("batch_size", "0"),
         ("batch_size", "1001"),
         ("batch_wait", "2h"),
@@ -638,6 +645,8 @@ def test_a_value_that_is_not_accepted_leaves_the_endpoint_out(tmp_path: Path, ke
         ("retry_schedule", "5s, 1m\n 2h", "retry_schedule", (5, 60, 7200)),
         ("retry_after_max", "2h", "retry_after_max", 7200.0),
         ("max_age", "1d", "max_age", 86400.0),
+        ("only_new", "true", "only_new", True),
+        ("baseline", "send", "baseline", "send"),
         ("batch_size", "100", "batch_size", 100),
         ("batch_wait", "10s", "batch_wait", 10.0),
         ("format", "security-audit", "format", "security-audit"),

@@ -358,7 +358,7 @@ def test_stop_closes_the_outbox(outbox: Outbox, endpoint: Endpoint, dispatch: Ca
     dispatcher.tick()
     dispatcher.stop(PATIENCE)
     assert isinstance(dispatcher.outbox, Outbox)
-    assert dispatcher.outbox.file._connection is None
+    assert dispatcher.outbox.file.connection is None
 
 
 def test_stop_of_a_dispatcher_that_never_sent_is_harmless(dispatch: Callable[..., Dispatcher]) -> None:

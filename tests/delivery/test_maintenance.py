@@ -252,7 +252,7 @@ def test_each_watermark_is_reported_once(
     outbox: Outbox, maintenance: Callable[..., Maintenance], filling: Callable[[int], None]
 ) -> None:
     one = maintenance(OPS, storage=Storage(max_bytes=1_000_000))
-    for step, kilobytes in enumerate((620, 1, 110, 2)):
+    for step, kilobytes in enumerate((590, 1, 100, 2)):
         filling(kilobytes)
         one.look(NOW + step * SIZE_SECONDS)
     assert [message.partition(":")[2] for _, message in alerts(outbox)] == [

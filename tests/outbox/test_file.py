@@ -20,8 +20,9 @@ import pytest
 
 from sfwebhooks.errors import DiskFullError, OutboxBusyError, OutboxError
 from sfwebhooks.outbox.claim import Limits
-from sfwebhooks.outbox.file import _OPENING, FILE, Storage, _locked, _set_aside, _waiting
+from sfwebhooks.outbox.file import FILE, Storage, _locked, _set_aside, _waiting
 from sfwebhooks.outbox.locks import Lock
+from sfwebhooks.outbox.open_files import OPENING
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import identity
 from sfwebhooks.screening import Wanted
@@ -69,7 +70,7 @@ def patiently(call: Callable[[], T]) -> T:
 
 
 def test_a_file_is_not_opened_while_another_thread_opens_one_or_saves_a_log(outbox: Outbox) -> None:
-    assert waits_for(_OPENING, outbox.scans.tallies)
+    assert waits_for(OPENING, outbox.scans.tallies)
 
 
 def test_a_file_is_changed_by_others_only_and_once(outbox: Outbox) -> None:
@@ -585,7 +586,7 @@ def test_an_error_of_sqlite_is_one_that_passes_or_not(
 @pytest.mark.parametrize("call", ["check", "close", "fullness"])
 def test_one_thread_at_a_time_uses_the_file(outbox: Outbox, call: str) -> None:
     outbox.file.check()
-    assert waits_for(outbox.file._guard, getattr(outbox.file, call))
+    assert waits_for(outbox.file.guard, getattr(outbox.file, call))
 
 
 def test_a_log_is_emptied_once_nobody_writes(outbox: Outbox) -> None:
@@ -644,12 +645,12 @@ def test_a_child_opens_the_file_that_its_parent_had_open(outbox: Outbox) -> None
 def test_a_child_uses_a_file_that_another_thread_was_using(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch, use: str
 ) -> None:
-    monkeypatch.setattr("sfwebhooks.outbox.file.FORK_SECONDS", 0.1)
+    monkeypatch.setattr("sfwebhooks.outbox.open_files.FORK_SECONDS", 0.1)
     put(outbox, TEAM)
     began, end = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with _OPENING if use == "opening" else outbox.file.reading():
+        with OPENING if use == "opening" else outbox.file.reading():
             began.set()
             end.wait(PATIENCE)
 

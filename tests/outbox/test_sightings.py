@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -14,16 +15,32 @@ from sfwebhooks.fingerprints import lineage_of, of_event
 from sfwebhooks.outbox.file import Storage
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.sighting_list import Presence, SightingFilter
 from sfwebhooks.outbox.sightings import Seen, Surface
 from sfwebhooks.reasons import Withheld
 from sfwebhooks.screening import Wanted
 from tests.builders import NOW, a_scan, an_event
 from tests.filled import begin, end
 from tests.outbox_rows import rows_of
+from tests.processes import Process
 
 DAY = 86400.0
 TYPE = "INTERNET_NAME"
 DNS, WEB = ("sfp_dnsresolve",), ("sfp_dnsresolve", "sfp_spider")
+#: accepts what a scan finds until it is killed, one finding per commit
+FINDER = """
+import sys
+from pathlib import Path
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.screening import Wanted
+from tests.builders import NOW, a_scan, an_event
+
+outbox, scan = Outbox(Path(sys.argv[1])), a_scan("5C4A0002")
+print("begun", flush=True)
+for number in range(10**6):
+    data = {"event_type": "INTERNET_NAME", "data": f"host-{number}"}
+    outbox.accept([(an_event(number, scan=scan, data=data), [Wanted("team", "all", "silent")])], NOW)
+"""
 
 
 @pytest.fixture
@@ -386,3 +403,30 @@ def test_events_whose_data_have_no_fingerprint_are_accepted(outbox: Outbox) -> N
     for number, its in enumerate(data, 1):
         outbox.accept([(an_event(number, data=its), [Wanted("team", "all", "silent")])], NOW)
     assert len(outbox.scans.known_events(a_scan().id)) == len(data) - 1  # data that are null are data
+
+
+def test_a_killed_process_has_sent_and_noted_each_finding_or_neither(outbox: Outbox) -> None:
+    finish(outbox, a_scan("5C4A0001"), "host-0")
+    for _ in range(3):
+        with Process([outbox.path], FINDER, stdout=PIPE) as finder:
+            assert finder.stdout
+            assert finder.stdout.readline() == "begun\n"
+            before = len(outbox.scans.known_events("5C4A0002"))
+            while len(outbox.scans.known_events("5C4A0002")) <= before:
+                assert finder.poll() is None
+            finder.kill()
+    sent = {data["data"] for data in (event.data for event in outbox.scans.found("5C4A0002"))}
+    noted = {found for (found,) in rows_of(outbox.path, "SELECT fingerprint FROM sighting WHERE lineage = 0")}
+    assert len(sent) >= 3
+    assert {key(name) for name in sent} == noted
+    assert outbox.sightings.known("5C4A0003", "acme.example", [key(name) for name in sent]) == noted
+
+
+def test_what_was_sent_as_new_has_one_row_once_its_scan_is_recorded(outbox: Outbox) -> None:
+    finish(outbox, a_scan("5C4A0001"))
+    accept(outbox, a_scan("5C4A0002"), "a")
+    finish(outbox, a_scan("5C4A0002"), "a")
+    assert len(rows_of(outbox.path, "SELECT * FROM sighting")) == 1
+    finish(outbox, a_scan("5C4A0003"))
+    (found,) = outbox.sighting_list.of("acme.example", SightingFilter(), 9)
+    assert found.presence is Presence.GONE

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from sfwebhooks.delivery.troubleshooting import CURES
-from sfwebhooks.reasons import DeadReason, Failure, Reason, WaitingReason, Withheld
+from sfwebhooks.reasons import DeadReason, Failure, Reason, Unsent, WaitingReason, Withheld
 from tests.pages import MARK, cell, table
 
 PAGE = """# Reasons
@@ -31,6 +31,9 @@ An event that an endpoint subscribes to by name can still be withheld. The recei
 metrics count these events by the first reason that holds.
 
 {withheld}
+`sfwebhooks explain ID` says for each endpoint why it has no delivery of an event; besides the reasons above:
+
+{unsent}
 ## Why an attempt failed
 
 An attempt that got no reply has one of these:
@@ -56,13 +59,15 @@ def page() -> str:
         waiting="\n".join(table(HEADER, _rows(WaitingReason))),
         dead="\n".join(table(HEADER, _rows(DeadReason))),
         withheld="\n".join(table(HEADER, _rows(Withheld))),
+        unsent="\n".join(table(HEADER, _rows(Unsent))),
         failures="\n".join(table(HEADER, sorted(failures, key=lambda row: order.index(row[0].strip("`"))))),
         replies="\n".join(table("reason | words in the answer | what to do", list(_replies()))).rstrip() + "\n",
     )
 
 
 def _rows(reasons: Iterable[Reason]) -> list[tuple[str, ...]]:
-    return [(f"`{one.value}`", cell(one.meaning), cell(one.cure.format(name="NAME", pid="PID"))) for one in reasons]
+    blanks = {"name": "NAME", "pid": "PID", "scan": "SCAN_ID", "type": "TYPE"}
+    return [(f"`{one.value}`", cell(one.meaning), cell(one.cure.format(**blanks))) for one in reasons]
 
 
 def _replies() -> Iterator[tuple[str, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.limits import limits_of
 
 LIMITS = {
+    "backfill.Past.is_known": False,
     "backfill.RULES_SECONDS": 600.0,
     "correlations.EVIDENCE_MAX": 32,
     "false_positives.MARKED_MAX": 100000,
@@ -35,6 +36,8 @@ LIMITS = {
     "run.FLUSH_MAX": 500,
     "run.TROUBLE_SECONDS": 60.0,
     "run.GRACE_SECONDS": 3.0,
+    "sighted.EVENTS_MAX": 50000,
+    "sighted.LOOK_SECONDS": 3.0,
     "surface.ITEMS_MAX": 20,
     "surface.LOOK_EACH": 500,
     "surface.UNSORTED_MAX": 1000,

@@ -20,14 +20,15 @@ import pytest
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, timestamp
-from sfwebhooks.fingerprints import of_finding
+from sfwebhooks.fingerprints import lineage_of, of_finding
+from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
 from sfwebhooks.scan.false_positives import screen_for
 from sfwebhooks.scan.findings import Finding, Source, event_of_finding
 from sfwebhooks.scan.host_database import HostDatabase
 from sfwebhooks.scan.lifecycle import started
-from sfwebhooks.scan.recovery import replay_scan, report_end
+from sfwebhooks.scan.recovery import replay_scan, report_dead_scans, report_end
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_correlation, a_finding, a_scan, an_endpoint
 from tests.hosted import add_scan, correlate
@@ -423,3 +424,53 @@ def killed_after(file: str, function: str) -> Callable[[FrameType, str, Any], No
 
     room = "scan" if file in ("recovery.py", "surface.py", "survey.py") else "outbox"
     return look
+
+
+def test_a_dead_scan_waits_while_another_one_of_its_target_is_being_recorded(
+    tmp_path: Path, outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    history = History(tmp_path, outbox, SURFACE)
+    dead, live = history.begin(history.found("a")), history.begin(history.found("b"))
+    lock, lineage = scan_lock(outbox.path, live.id), lineage_of(["sfp_a", "sfp_b"])
+    assert lock.take()
+    outbox.sightings.record(live.id, live.target, lineage, [(of_finding("X", "b"), "X")], NOW)
+    assert report_dead_scans(outbox, history.settings) == 0
+    assert f"the end of scan {dead.id} is not reported yet: " in caplog.text
+    history.end(live)
+    lock.release()
+    assert report_dead_scans(outbox, history.settings) == 1
+    assert named(history.compared(dead)["new"]) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"data": "x" * 5_000_000},
+        {"data": "a\x00b\x1b[2J\u202e"},
+        {"data": b"\xff\xfe"},
+        {"data": None},
+        {"risk": "high"},
+        {"confidence": None},
+        {"module": None},
+        {"hash": "\x00"},
+        {"type": "NEW_TYPE <b>"},
+        {"source": "no such event"},
+        {"source": "S2-odd"},
+    ],
+    ids=str,
+)
+def test_odd_rows_of_the_host_are_compared_or_left_out(values: dict[str, Any], tmp_path: Path, outbox: Outbox) -> None:
+    history = History(tmp_path, outbox, SURFACE, ALL)
+    history.run(history.found("a", "b"))
+    scan = history.begin(history.found("a", "odd"), heard=[])
+    columns = {"source": "source_event_hash", **{key: key for key in values if key != "source"}}
+    with closing(sqlite3.connect(history.path)) as connection, connection:
+        for key, value in values.items():
+            query = f"UPDATE tbl_scan_results SET {columns[key]} = ? WHERE hash = 'S2-odd'"
+            connection.execute(query, (value,))
+    history.end(scan)
+    data = history.compared(scan)
+    assert (data["gone"]["total"], named(data["gone"])) == (1, ["b"])
+    assert data["new"]["total"] == len(data["new"]["items"]) <= 1
+    assert all(len(item["data"]) <= 1024 for item in data["new"]["items"])
+    assert history.sent(SURFACE, scan) == Counter(["surface_changed", "scan_completed"])
