@@ -32,7 +32,15 @@ from sfwebhooks.scan.backfill import Past, past_scan
 from sfwebhooks.scan.forecast import forecast
 from sfwebhooks.scan.host_database import DATABASE, OVER, HostDatabase
 from sfwebhooks.scan.recovery import running_scans
-from sfwebhooks.terminal.arguments import add_config, demand_sending, folder, said, settings, without_mistake
+from sfwebhooks.terminal.arguments import (
+    add_config,
+    demand_sending,
+    folder,
+    said,
+    settings,
+    settings_file,
+    without_mistake,
+)
 from sfwebhooks.terminal.asking import can_ask, confirmed
 from sfwebhooks.terminal.editing import write_edit
 from sfwebhooks.terminal.live_state import ATTENTION
@@ -131,7 +139,7 @@ def _connect(given: argparse.Namespace) -> int:
         )
     now, out = time.time(), console(given.quiet)
     work = Connecting(given, endpoint, found, is_off, place, out, now, _running(place / FILE))
-    state = "disabled in the settings" if is_off else "enabled in the settings already: what follows is live now"
+    state = "disabled in the settings" if is_off else "enabled in the settings already"
     out.print(plain(f"{endpoint.name} ({endpoint.place}) is {state}."))
     if not _test(work):
         out.print(plain(f"{endpoint.name} was not taken live. When this is corrected, run the same command again."))
@@ -193,7 +201,7 @@ def _simulate(work: Connecting) -> list[Past]:
                 if not work.given.no_simulation:
                     over = f"{past.row.status} at {moment(past.row.ended)}" if past.row.ended else past.row.status
                     work.out.print(plain(f"Scan {past.scan.id} of {past.scan.target}, {over}:"))
-                    print_forecast(work.endpoint, known, past, argparse.Namespace(json=False), work.out)
+                    print_forecast(work.endpoint, known, past, work.out, command=False)
     except sqlite3.Error as error:
         raise SelectionError(f"SpiderFoot's database cannot be read: {error}") from error
     return chosen
@@ -322,7 +330,9 @@ def _fill(work: Connecting, over: set[str]) -> bool:
 def _print_senders(work: Connecting) -> None:
     """Print what is sending, and what is waiting for the endpoint."""
     name, out, path = work.endpoint.name, work.out, work.outbox_path
-    out.print(plain(f"{name} is live since {moment(time.time())}.", "green"))
+    file = settings_file(work.given)
+    since = "" if work.is_off else f"; the settings were last changed at {moment(file.stat().st_mtime)}"
+    out.print(plain(f"{name} is live{since}.", "green"))
     found = {}
     if not is_deleted(path):
         with closing(Outbox(path, listing=True)) as outbox:
