@@ -54,11 +54,11 @@ def test_an_endpoint_joins_a_running_scan(
         assert (done.returncode, "is running, and uses it" in " ".join(done.stdout.split())) == (0, True), done
         until(lambda: kinds(other) >= {*KINDS})
         if end == "killed":
-            os.kill(scan_process(process.pid), signal.SIGKILL)
+            os.kill(scan_process(process.pid), signal.SIGKILL)  # the scanner's other process would wait for it
         else:
             (tmp_path / "enough").touch()
-        _, log = process.communicate(timeout=100)
-        assert "bug in" not in log, log
+            _, log = process.communicate(timeout=100)
+            assert "bug in" not in log, log
     finally:
         stop_group(process)
     scanner.command("drain", "--timeout", "60s")
