@@ -9,7 +9,6 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
@@ -82,7 +81,11 @@ def _as_in_javascript(found: re.Match[str]) -> str:
     """Return a number as JSON.stringify writes it (ECMAScript, Number::toString)."""
     if not found[1]:
         return found[0]
-    return format(Decimal(found[0]), "f") if found[2] in "56" else f"{found[1][:-1]}{found[2]}"
+    if found[2] not in "56":
+        return f"{found[1][:-1]}{found[2]}"
+    from decimal import Decimal  # such a number is rare
+
+    return format(Decimal(found[0]), "f")
 
 
 def _has_fraction(data: object) -> bool:

@@ -112,6 +112,7 @@ def test_the_example_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
         "default",
         "security_team",
         "siem_system",
+        "changes_desk",
         "soc",
         "audit_desk",
         "case_system",

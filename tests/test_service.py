@@ -143,8 +143,8 @@ def test_it_reports_the_end_of_a_scan_that_died(
     a_host_database(tmp_path / "spiderfoot.db", scan)
     outbox.scans.begin_scan(scan, an_event(type="scan_started", scan=scan), [], NOW)
     run()
-    messages = {one.message["event_type"]: one.message for one in signed.wait_for(2)}
-    assert sorted(messages) == ["scan_failed", "scan_started"], "its start, too, which this team has not been sent"
+    messages = {one.message["event_type"]: one.message for one in signed.wait_for(3)}
+    assert sorted(messages) == ["scan_failed", "scan_started", "surface_changed"], "its start, too, which was not sent"
     assert messages["scan_failed"]["data"]["reason"] == "process_died"
 
 

@@ -10,16 +10,14 @@ A mistake here holds no endpoint: only the scans that it is about are not expect
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Container, Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from sfwebhooks.config.file import VALUE_MAX, Draft, Mistake
 from sfwebhooks.config.sections import EXPECT
 from sfwebhooks.config.values import comment_in, quotes_in
-from sfwebhooks.endpoints import Endpoint, subscribed_name
 from sfwebhooks.events import printable
 from sfwebhooks.expectations import Expectation, key_of_scan, split_cron
-from sfwebhooks.severity import Severity
 
 #: a name, and the text after it; a cron expression has none of these signs
 NAMED = re.compile(r"([\w-]{1,64})\s*[=:]\s*(.*)")
@@ -69,12 +67,6 @@ def expected_scans(draft: Draft) -> tuple[Expectation, ...]:
         if group:
             groups[group.name] = group
     return _settled(groups.values(), draft)
-
-
-def unread(expected: Collection[Expectation], endpoints: Iterable[Endpoint]) -> list[str]:
-    """Return the warning that no endpoint wants to know of missed scans, if so."""
-    wanted = any(subscribed_name(one.events, "scan_missed", Severity.INFO, None) for one in endpoints)
-    return [f"[{EXPECT}] expects scans, but no endpoint subscribes to scan_missed"] if expected and not wanted else []
 
 
 def _begun(name: str, text: str, number: int, draft: Draft, groups: Container[str]) -> _Group | None:

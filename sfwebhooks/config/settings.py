@@ -11,30 +11,31 @@ import hashlib
 import html
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 from sfwebhooks.config.endpoint import AUTH_KEYS, INHERITED, endpoint_of, take_strays, value
-from sfwebhooks.config.expected import expected_scans, unread
 from sfwebhooks.config.file import Draft, Entry, Mistake, read_mapping, read_settings, read_text
 from sfwebhooks.config.filters import filter_warnings
 from sfwebhooks.config.options import GENERAL_OPTIONS, option_for
-from sfwebhooks.config.sections import NAMELESS, SECTION, is_nearly_ours, is_ours
+from sfwebhooks.config.sections import EXPECT, NAMELESS, SECTION, is_nearly_ours, is_ours
 from sfwebhooks.config.severities import severities_of
 from sfwebhooks.config.values import alike, nearest
 from sfwebhooks.config.warnings import endpoint_warnings, open_to_others
-from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.endpoints import Endpoint, subscribed_name
 from sfwebhooks.enrichment.enrichment import Enrichment
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import printable
-from sfwebhooks.expectations import Expectation
 from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox.file import Storage
-from sfwebhooks.severity import DEFAULT_SEVERITIES, Severities
+from sfwebhooks.severity import DEFAULT_SEVERITIES, Severities, Severity
 from sfwebhooks.text_file import FileState, settled
+
+if TYPE_CHECKING:
+    from sfwebhooks.expectations import Expectation
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ def load_mapping(mapping: Mapping[str, Any], name: str = "settings", folder: Pat
 def _settle(draft: Draft, file: Path | None) -> Settings:
     general, inherited = _general(draft)
     take_strays(draft)
-    expected = expected_scans(draft)
+    expected = _expected(draft)
     severities = severities_of(draft)
     made = [endpoint_of(name, keys, inherited, draft) for name, keys in draft.endpoints.items()]
     endpoints = tuple(endpoint for endpoint in made if endpoint and endpoint.enabled)
@@ -225,10 +226,24 @@ def _settle(draft: Draft, file: Path | None) -> Settings:
         mistakes=tuple(draft.mistakes),
         is_complete=not draft.incomplete,
         warnings=tuple(
-            dict.fromkeys([*_warnings(draft, file, endpoints, values, severities), *unread(expected, endpoints)])
+            dict.fromkeys([*_warnings(draft, file, endpoints, values, severities), *_unread(expected, endpoints)])
         ),
         **values,
     )
+
+
+def _expected(draft: Draft) -> tuple[Expectation, ...]:
+    if not draft.expected:
+        return ()
+    from sfwebhooks.config.expected import expected_scans  # cron expressions, which a scan's process does not need
+
+    return expected_scans(draft)
+
+
+def _unread(expected: Collection[Expectation], endpoints: Iterable[Endpoint]) -> list[str]:
+    """Return the warning that no endpoint wants to know of missed scans, if so."""
+    wanted = any(subscribed_name(one.events, "scan_missed", Severity.INFO, None) for one in endpoints)
+    return [f"[{EXPECT}] expects scans, but no endpoint subscribes to scan_missed"] if expected and not wanted else []
 
 
 def _general(draft: Draft) -> tuple[dict[str, Any], dict[str, Any]]:

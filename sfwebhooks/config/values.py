@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterable
 from ipaddress import ip_address
@@ -63,7 +62,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
     names = list(known)
     if len(word) > 2 * max(map(len, names), default=0):  # it resembles none, and comparing would be slow
         return ""
-    close = difflib.get_close_matches(word, names, n=1) or difflib.get_close_matches(word.lower(), names, n=1)
+    from difflib import get_close_matches  # only mistakes need it
+
+    close = get_close_matches(word, names, n=1) or get_close_matches(word.lower(), names, n=1)
     if not close:
         return ""
     return f' Did you mean "{close[0]}{"NAME = VALUE" if close[0].endswith(".") else ""}"?'
@@ -75,7 +76,9 @@ def alike(word: str, names: Iterable[str]) -> list[str]:
 
 
 def _are_alike(one: str, other: str) -> bool:
-    matcher = difflib.SequenceMatcher(None, one, other)
+    from difflib import SequenceMatcher
+
+    matcher = SequenceMatcher(None, one, other)
     if matcher.real_quick_ratio() >= TYPO and matcher.ratio() >= TYPO:
         return True
     short, long = sorted((one, other), key=len)

@@ -4,13 +4,15 @@ out."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sfwebhooks.enrichment.cves import cves_in
-from sfwebhooks.enrichment.data_file import DataFile, Logger
-from sfwebhooks.enrichment.epss import EPSS
-from sfwebhooks.enrichment.kev import KEV
 from sfwebhooks.severity import DEFAULT_SEVERITIES, Severities
+
+if TYPE_CHECKING:
+    from sfwebhooks.enrichment.data_file import DataFile, Logger
+    from sfwebhooks.enrichment.epss import Scores
+    from sfwebhooks.enrichment.kev import Catalogue
 
 
 class Enrichment:
@@ -30,8 +32,15 @@ class Enrichment:
     ) -> None:
         #: of the types of findings
         self.severities = severities
-        self._kev = DataFile(KEV, kev_file) if kev_file else None
-        self._epss = DataFile(EPSS, epss_file) if epss_file else None
+        self._kev: DataFile[Catalogue] | None = None
+        self._epss: DataFile[Scores] | None = None
+        if kev_file or epss_file:  # most scans have none, and start without what reads them
+            from sfwebhooks.enrichment.data_file import DataFile
+            from sfwebhooks.enrichment.epss import EPSS
+            from sfwebhooks.enrichment.kev import KEV
+
+            self._kev = DataFile(KEV, kev_file) if kev_file else None
+            self._epss = DataFile(EPSS, epss_file) if epss_file else None
         #: whether there is any file
         self.is_set = bool(kev_file or epss_file)
         #: whether a finding can be of a higher severity because of its CVE

@@ -15,7 +15,6 @@ import importlib.util
 import logging
 import multiprocessing
 import multiprocessing.util
-import pydoc
 import sys
 import threading
 import time
@@ -59,7 +58,9 @@ class Late:
         self.name = name
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return pydoc.locate, (self.name,)
+        from pydoc import locate  # a process that does not start scans has no use for it
+
+        return locate, (self.name,)
 
 
 class Start:

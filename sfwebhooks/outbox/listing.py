@@ -14,9 +14,9 @@ from typing import Any, NewType
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.errors import OutboxError, SelectionError
 from sfwebhooks.events import Delivery, delivery_id, id_of_key, printable
-from sfwebhooks.outbox.claim import IN_PARTS
+from sfwebhooks.outbox.claim import IN_PARTS, PARTED
 from sfwebhooks.outbox.file import File
-from sfwebhooks.outbox.rows import ENDPOINTS, ITS_SCANS, LATE, PROBED, as_text, deliveries, numbers_by_ids, parts
+from sfwebhooks.outbox.rows import ENDPOINTS, FRESH, ITS_SCANS, LATE, PROBED, as_text, deliveries, numbers_by_ids, parts
 from sfwebhooks.outbox.selection import CHUNK, OVER, Selection, chunks_of, marks, numbers_of
 from sfwebhooks.retry import State
 from sfwebhooks.severity import Severity
@@ -80,10 +80,12 @@ FAILED = f"""
           AND NOT (d.state = 'delivered' AND d.reason = a.reason)
     ORDER BY a.rowid DESC
 """
-#: acceptance of the oldest waiting delivery; of fresh ones, which are nearly in order, the first are looked at
+#: acceptance of the first fresh deliveries, which are nearly in order
+FIRST = f"{parts()} SELECT accepted_at at {IN_PARTS} LIMIT 256"
+#: acceptance of the oldest waiting delivery
 OLDEST = f"""
     SELECT min(at) + 0.0 FROM (
-        SELECT * FROM ({parts()} SELECT accepted_at at {IN_PARTS} LIMIT 256)
+        SELECT * FROM ({FIRST})
         UNION ALL SELECT min(accepted_at) FROM delivery WHERE endpoint = ?1 AND {PROBED}
         UNION ALL SELECT min(accepted_at) FROM delivery WHERE endpoint = ?1 AND {LATE}
     )
@@ -339,13 +341,15 @@ class Listing:
         """Return an endpoint's backlog. Counts the rows: not for a hot path."""
         its = "FROM delivery WHERE endpoint = ?"
         with self._file.reading() as sql:
-            new = sql.execute(f"{parts()} SELECT count(*), min(due_at) + 0.0 {IN_PARTS}", (endpoint,)).fetchone()
+            # without columns that are not in the index of fresh deliveries
+            new = sql.execute(f"{parts()} SELECT count(*) FROM {PARTED} WHERE {FRESH}", (endpoint,)).fetchone()
             probed = sql.execute(f"SELECT count(*), min(due_at) + 0.0 {its} AND {PROBED}", (endpoint,)).fetchone()
             late = sql.execute(f"SELECT count(*), min(due_at) + 0.0 {its} AND {LATE}", (endpoint,)).fetchone()
             refused = sql.execute(f"SELECT count(*) {its} AND {LATE} AND refusals > 0", (endpoint,)).fetchone()
             oldest = sql.execute(OLDEST, (endpoint,)).fetchone()
-        due = min((at for _, at in (new, probed, late) if at is not None), default=None)
-        return Backlog(new[0] + probed[0] + late[0], refused[0], oldest[0], due)
+            first = sql.execute(f"SELECT min(at) + 0.0 FROM ({FIRST})", (endpoint,)).fetchone()
+        due = min((at for *_, at in (first, probed, late) if at is not None), default=None)
+        return Backlog(new[0] + late[0], refused[0], oldest[0], due)
 
     def counts(self, selection: Selection, over: bool = False) -> dict[str, dict[str, int]]:
         """Return endpoint -> state -> number of deliveries. Counts the rows: not for a hot path.

@@ -14,7 +14,9 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sfwebhooks.errors import FileReplacedError, UnwritableError
 from sfwebhooks.events import WebhookEvent
@@ -29,13 +31,15 @@ from sfwebhooks.outbox.retention import Retention
 from sfwebhooks.outbox.rows import insert, row_of
 from sfwebhooks.outbox.scans import Scans
 from sfwebhooks.outbox.sequence_numbers import boot_id
-from sfwebhooks.outbox.sighting_list import SightingList
 from sfwebhooks.outbox.sightings import Sightings
 from sfwebhooks.outbox.unencodable import Unwritable
 from sfwebhooks.outbox.watch import WatchStates
 from sfwebhooks.outbox.withholding import WithheldKey, Withholding, add_withheld
 from sfwebhooks.reasons import Withheld
 from sfwebhooks.screening import Wanted
+
+if TYPE_CHECKING:
+    from sfwebhooks.outbox.sighting_list import SightingList
 
 #: more than an event takes in the file, whatever its data
 EVENT_BYTES = 2_000_000
@@ -68,7 +72,6 @@ class Outbox:
         self.watch = WatchStates(self.file)
         #: the commands
         self.listing = Listing(self.file)
-        self.sighting_list = SightingList(self.file)
         self.retention = Retention(self.file)
         #: the file's fullness when it was measured, and the part of it that the events offered since can have filled
         self._fullness, self._filled = 1.0, 0.0
@@ -76,6 +79,13 @@ class Outbox:
         self._unwritable = Unwritable()
         #: counts of withheld events that are not written yet
         self._withholding = Withholding()
+
+    @cached_property
+    def sighting_list(self) -> SightingList:
+        """What the commands show of sightings."""
+        from sfwebhooks.outbox.sighting_list import SightingList  # no scan needs it
+
+        return SightingList(self.file)
 
     def close(self) -> None:
         """Close the file; the next call opens it again."""

@@ -15,6 +15,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from sfwebhooks.errors import FileReplacedError, TargetBusyError
@@ -23,7 +24,7 @@ from sfwebhooks.outbox.bulk import change_in_chunks, changes
 from sfwebhooks.outbox.erasure import note_deletion
 from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.locks import scan_lock
-from sfwebhooks.outbox.selection import CHUNK
+from sfwebhooks.outbox.selection import CHUNK, marks
 
 #: a fingerprint, and the type of what has it
 Seen = tuple[bytes, str]
@@ -191,12 +192,14 @@ class Sightings:
 
         The answer is the same before `record` and after it.
         """
+        query = "SELECT fingerprint FROM sighting WHERE target = ? AND first <> ? AND fingerprint IN ({})"
+        seen, left = set[bytes](), iter(sorted(found))  # neighbours share pages
         with self._file.reading() as sql:
             mine = scan_row(sql, scan_id)
-            where = _target(sql, target)
-            query = "SELECT 1 FROM sighting WHERE target = ? AND fingerprint = ? AND first <> ? LIMIT 1"
-            number = mine.number if mine else 0
-            return {one for one in found if sql.execute(query, (where, one, number)).fetchone()}
+            given = (_target(sql, target), mine.number if mine else 0)
+            while chunk := [*islice(left, CHUNK)]:
+                seen.update(row[0] for row in sql.execute(query.format(marks(chunk)), (*given, *chunk)))
+        return seen
 
     def mutes(self, now: float, target: str | None = None) -> list[Mute]:
         """Return the mutes in force, of one target or of all."""

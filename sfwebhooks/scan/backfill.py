@@ -27,6 +27,7 @@ from sfwebhooks.scan import from_host
 from sfwebhooks.scan.false_positives import screen_for
 from sfwebhooks.scan.host_database import DATABASE, FINISHED, HostDatabase, ScanRow, database_of
 from sfwebhooks.scan.lifecycle import SEVERITY_OF_END, ended, started
+from sfwebhooks.scan.missing import Earlier, missing_hashes
 from sfwebhooks.scan.survey import Survey
 from sfwebhooks.screening import Screen
 
@@ -190,7 +191,7 @@ def _missing(outbox: Store, past: Past, only: Screen, last: WebhookEvent, again:
     """
     scan, database = past.scan, past.database
     known = outbox.scans.known_events(scan.id, only.endpoints[0].name)
-    hashes = list(from_host.missing_hashes(database, scan, only, known))
+    hashes = list(missing_hashes(database, only, Earlier(outbox, scan), known))
     compared = outbox.scans.event(lifecycle_id(scan.id, "surface"))  # not made later: it would compare with the future
     rest = [event for event in (*from_host.correlated(database, scan, only), *([compared] if compared else []), last)
             if event.id not in known and only.of(event)[0]]  # fmt: skip

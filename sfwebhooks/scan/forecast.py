@@ -21,7 +21,8 @@ from sfwebhooks.reasons import Withheld
 from sfwebhooks.redaction import explained
 from sfwebhooks.scan.backfill import Past, forecast_backfill
 from sfwebhooks.scan.lifecycle import SEVERITY_OF_END
-from sfwebhooks.scan.survey import CHUNK, COUNTED
+from sfwebhooks.scan.missing import CHUNK
+from sfwebhooks.scan.survey import COUNTED
 from sfwebhooks.sending import limits_of
 
 

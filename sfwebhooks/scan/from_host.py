@@ -13,7 +13,7 @@ from sfwebhooks.outbox.finding_counts import TOP_MAX, FindingCounts, TopFinding,
 from sfwebhooks.scan import correlations, findings
 from sfwebhooks.scan.host_database import FINISHED, HostDatabase, ScanRow
 from sfwebhooks.scan.host_log import modules_failed
-from sfwebhooks.screening import Screen, looks_into
+from sfwebhooks.screening import Screen
 
 
 @dataclass(frozen=True)
@@ -56,22 +56,12 @@ def result_of(scan: Scan, database: HostDatabase, accepted: AcceptedScan) -> Sca
     )
 
 
-def missing_hashes(database: HostDatabase, scan: Scan, screen: Screen, known: Container[str]) -> Iterable[str]:
-    """Return the hashes of the findings that an endpoint wants, in order of creation.
+def possible_hashes(database: HostDatabase, scan: Scan, screen: Screen, known: Container[str]) -> Iterator[str]:
+    """Yield the hashes of the findings that an endpoint wants by type and severity, in order of creation.
 
     Args:
         known: ids of events to skip.
     """
-    found = possible_hashes(database, scan, screen, known)
-    if not screen.false_positives and not any(map(looks_into, screen.endpoints)):
-        return found
-    possible = {*found}
-    rows = (one for one in database.all_findings(scan.id) if one.hash in possible)
-    return [one.hash for one in rows if screen.of(findings.event_of_finding(one, scan, "", database.enrichment))[0]]
-
-
-def possible_hashes(database: HostDatabase, scan: Scan, screen: Screen, known: Container[str]) -> Iterator[str]:
-    """Yield the hashes of the findings that an endpoint wants by type and severity."""
     endpoints, severities = screen.at(scan.target), database.enrichment.severities
     for event_hash, event_type, risk, exploited in database.index(scan.id):
         is_new = finding_id(scan.id, event_hash) not in known

@@ -40,6 +40,10 @@ EXPLOITED = (
     f"CASE WHEN type GLOB 'VULNERABILITY*' THEN exploited(substr(CAST(data AS BLOB), 1, {4 * TEXT_MAX})) ELSE 0 END"
 )
 COLUMNS = f"hash, type, {DATA}, module, generated, confidence, visibility, risk, source_event_hash"
+#: the same in the order of `Finding`, up to its sources
+WITHOUT_SOURCES = f"type, {DATA}, module, hash, generated, confidence, visibility, risk"
+#: findings that are read at once
+PART = 1000
 #: limit of a read during a scan, in seconds: the scan cannot write meanwhile, or waits for us
 READ_SECONDS = 1.0
 #: rows of scans' settings that are read at once
@@ -328,11 +332,21 @@ class HostDatabase:
             yield from connection.execute(query, (scan_id, *types))
 
     def all_findings(self, scan_id: str) -> Iterator[Finding]:
-        """Yield the findings of a scan without their sources, in order of creation, as they are read."""
-        query = f"SELECT {COLUMNS} FROM tbl_scan_results WHERE scan_instance_id = ? AND type <> ? ORDER BY rowid"  # noqa: S608
+        """Yield the findings of a scan without their sources, in order of creation, as they are read.
+
+        They are read in short parts, since no scan of the host can write during one.
+        """
+        query = (
+            f"SELECT rowid, {WITHOUT_SOURCES} FROM tbl_scan_results WHERE scan_instance_id = ? AND type <> ?"  # noqa: S608
+            f" AND rowid > ? ORDER BY rowid LIMIT {PART}"
+        )
+        last, size = 0, PART
         with closing(self._open()) as connection:
-            for row in connection.execute(query, (scan_id, ROOT)):
-                yield _finding(row, lambda _: None)
+            while size == PART:
+                rows = connection.execute(query, (scan_id, ROOT, last)).fetchall()
+                size, last = len(rows), rows[-1][0] if rows else last
+                for row in rows:
+                    yield Finding._make((*row[1:], (), "", True))
 
     def false_positives(self, is_meant: Callable[[str], bool]) -> Iterator[tuple[str, str, str]]:
         """Yield type, data and module of what users marked as false positive, in the newest scans first.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from itertools import chain, islice
 
 from sfwebhooks import pipeline
@@ -26,6 +26,7 @@ from sfwebhooks.scan.false_positives import screen_for
 from sfwebhooks.scan.host_database import HostDatabase, database_of
 from sfwebhooks.scan.host_log import modules_unset, unset_event
 from sfwebhooks.scan.lifecycle import ended, started
+from sfwebhooks.scan.missing import Earlier, missing_hashes
 from sfwebhooks.scan.survey import Survey
 from sfwebhooks.screening import Screen
 
@@ -60,17 +61,22 @@ def replay_scan(
     outbox.scans.forget_withheld(
         scan.id, [endpoint.name for endpoint in screen.endpoints]
     )  # refused events are offered once more
-    hashes = list(from_host.missing_hashes(database, scan, screen, known))
+    # of what was deleted since, nobody knows whether an endpoint has it: `backfill --again` sends it
+    joining = [
+        one
+        for one in screen.endpoints
+        if (joined is None or one.name in joined) and outbox.scans.deleted(scan.id, one.name) <= 0
+    ]
+    earlier = Earlier(outbox, scan)
+    hashes: Iterable[str] = missing_hashes(database, screen, earlier, known, deadline)
+    hashes = [*hashes] if joining else hashes
     new = _accept_all(from_host.found(database, scan, hashes), screen, outbox, deadline)
     offered = {finding_id(scan.id, one) for one in hashes}  # what was refused just now is not counted twice
-    for endpoint in screen.endpoints:
-        # of what was deleted since, nobody knows whether the endpoint has it: `backfill --again` sends it
-        if (joined is None or endpoint.name in joined) and outbox.scans.deleted(scan.id, endpoint.name) <= 0:
-            only = screen.for_others((endpoint,))
-            known = outbox.scans.known_events(scan.id, endpoint.name)
-            missing = from_host.missing_hashes(database, scan, only, known | offered)
-            begun = [first] if (first := started(scan)).id not in known else []
-            new += _accept_all(chain(begun, from_host.found(database, scan, missing)), only, outbox, deadline)
+    for endpoint in joining:
+        only, known = screen.for_others((endpoint,)), outbox.scans.known_events(scan.id, endpoint.name)
+        missing = missing_hashes(database, only, earlier, known | offered, deadline)
+        begun = [first] if (first := started(scan)).id not in known else []
+        new += _accept_all(chain(begun, from_host.found(database, scan, missing)), only, outbox, deadline)
     outbox.recount_unwritable(scan.id)
     return new
 

@@ -17,19 +17,17 @@ from itertools import chain, islice
 from sfwebhooks import fingerprints
 from sfwebhooks.endpoints import FINDINGS, Endpoint, subscribed_name
 from sfwebhooks.events import Scan, WebhookEvent, lifecycle_id
-from sfwebhooks.outbox.newness import by_sightings
 from sfwebhooks.outbox.sightings import Surface
 from sfwebhooks.outbox.store import Store
 from sfwebhooks.reasons import Withheld
 from sfwebhooks.scan import correlations
 from sfwebhooks.scan.from_host import ScanResult
 from sfwebhooks.scan.host_database import FINISHED, HostDatabase, ScanRow
+from sfwebhooks.scan.missing import CHUNK, Earlier
 from sfwebhooks.scan.surface import scanned, surface_event
 from sfwebhooks.screening import COMPARISON, CORRELATION, Screen, Wanted
 from sfwebhooks.severity import Severity
 
-#: events whose deliveries are looked up together
-CHUNK = 500
 #: the reasons that are counted here; what the outbox itself refuses, it counts
 COUNTED = frozenset(Withheld) - {Withheld.OUTBOX_FULL, Withheld.UNWRITABLE}
 #: name of the event that reports a scan's end -> why the scan is compared with no other
@@ -68,10 +66,7 @@ class Survey:
         self._besides: Counter[str] = Counter()
         #: whether all findings were read
         self._is_read = False
-        #: fingerprint -> the endpoints for which it is muted; an empty name: for all
-        self._muted: dict[bytes, set[str]] = {}
-        for mute in outbox.sightings.mutes(time.time(), scan.target):
-            self._muted.setdefault(mute.fingerprint, set()).add(mute.endpoint)
+        self._earlier = Earlier(outbox, scan)
 
     def at_end(self, end: WebhookEvent, result: ScanResult) -> Mapping[str, int]:
         """Do as `count`; if sightings are used, also record what the scan found, and accept the event that compares it
@@ -110,8 +105,9 @@ class Survey:
     @property
     def _is_needed(self) -> bool:
         """Whether an endpoint may not be sent something that it subscribes to."""
-        asked = (one.has_filters or one.only_new or one.only_if_changed for one in self._screen.endpoints)
-        return bool(self._is_read or self._muted or self._screen.false_positives or any(asked))
+        endpoints = self._screen.endpoints
+        asked = self._screen.false_positives or any(one.has_filters or one.only_if_changed for one in endpoints)
+        return bool(self._is_read or asked or self._earlier.can_withhold(endpoints))
 
     def _compare(self, end: WebhookEvent, result: ScanResult) -> None:
         scan, sightings, now = self._scan, self._outbox.sightings, time.time()
@@ -142,19 +138,16 @@ class Survey:
         """Yield fingerprint and type of all that the scan found, and count what is withheld on the way."""
         self._is_read = True
         events = chain(scanned(self._database, self._scan, self._deadline), self._correlated())
-        is_first = self._outbox.sightings.is_first(self._scan.id, self._scan.target)
         accepted = 0
         while chunk := list(islice(events, CHUNK)):
             receivers = self._outbox.scans.receivers(self._scan.id, [event.id for event in chunk])
             accepted += len(receivers)
             keys = [fingerprints.of_event(event) for event in chunk]
             lacking = [self._lacking(event, receivers.get(event.id, set())) for event in chunk]
-            asked = {key for key, ones in zip(keys, lacking) if key and any(one.only_new for one in ones)}
-            known = self._outbox.sightings.known(self._scan.id, self._scan.target, asked) if asked else set()
-            for event, key, ones in zip(chunk, keys, lacking):
+            for event, key, withheld in zip(chunk, keys, self._earlier.withheld(keys, lacking)):
+                for name, reason in withheld.items():
+                    self._count(event, name, reason)
                 if key:
-                    for one in ones:
-                        self._count(event, one.endpoint, self._by_sightings(one, key, is_first, key in known))
                     yield key, str(event.data.get("event_type", event.type))
         if self._outbox.scans.number_found(self._scan.id) > accepted:  # a kill can cost the host its last rows
             for event in self._outbox.scans.found(self._scan.id):
@@ -175,16 +168,9 @@ class Survey:
                 self._count(event, name, reason)
         return [one for one in wanted if one.endpoint not in receivers]
 
-    def _by_sightings(self, wanted: Wanted, key: bytes, is_first: bool, is_known: bool) -> Withheld | None:
-        """Return why what was found is not sent to an endpoint that wants it; None: the outbox refused it."""
-        if {"", wanted.endpoint} & self._muted.get(key, set()):
-            return Withheld.MUTED
-        return by_sightings(wanted, is_first, is_known)
-
-    def _count(self, event: WebhookEvent, endpoint: str, reason: Withheld | None) -> None:
-        if reason:
-            self._counts[endpoint, reason] += 1
-            self._besides[endpoint] += event.type not in FINDINGS
+    def _count(self, event: WebhookEvent, endpoint: str, reason: Withheld) -> None:
+        self._counts[endpoint, reason] += 1
+        self._besides[endpoint] += event.type not in FINDINGS
 
 
 def wants_comparison(endpoint: Endpoint) -> bool:

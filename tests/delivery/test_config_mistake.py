@@ -348,9 +348,9 @@ def test_a_scan_keeps_what_a_held_endpoint_wants_and_says_why_it_waits(
         run.accept(a_finding())
         run.end()
     last = caplog.records[-1].getMessage()
-    words = "3 for a: config_mistake, secret: the environment variable TEAM_SECRET is not set"
-    assert last == f"webhooks: 3 delivered, 3 waiting ({words}), 0 dead"
-    assert (two[0].got, len(two[1].got)) == ([], 3)
+    words = "4 for a: config_mistake, secret: the environment variable TEAM_SECRET is not set"
+    assert last == f"webhooks: 4 delivered, 4 waiting ({words}), 0 dead"
+    assert (two[0].got, len(two[1].got)) == ([], 4)
 
 
 def test_what_waited_is_sent_by_a_process_with_the_right_settings(

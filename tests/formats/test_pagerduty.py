@@ -221,7 +221,7 @@ def test_a_backfilled_message_goes_where_nothing_rings(served: Served, sending: 
     assert one.states == [("delivered", "http_202")] * 4
     changed, alerted = sorted(ours.got, key=lambda asked: asked.path)
     assert (changed.path, alerted.path) == ("/v2/change/enqueue", "/v2/enqueue")
-    assert changed.json["payload"]["summary"].startswith("3 backfilled messages: High: ")
+    assert changed.json["payload"]["summary"].startswith("3 backfilled messages on acme.example: High: ")
     assert len(ours.open) == 1
 
 

@@ -13,7 +13,7 @@ LIMITS = {
     "claim.SMALLEST_OF": 50,
     "file.LOOK_SECONDS": 0.2,
     "file.EMPTY_SECONDS": 0.1,
-    "file.FORK_SECONDS": 2.0,
+    "open_files.FORK_SECONDS": 2.0,
     "listing.KEY_BYTES": 16,
     "listing.PREFIX_LEAST": 4,
     "listing.ALIKE": 10,
