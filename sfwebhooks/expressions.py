@@ -14,6 +14,8 @@ from typing import Any, Callable
 
 #: characters of a regular expression; RE2 also limits the memory of what it makes of one
 EXPRESSION_MAX = 2000
+#: characters of a part of one that an error repeats: a longer one can be a password, in the wrong place
+PART_MAX = 12
 MISSING = "requires another package: pip install 'sfwebhooks[filters]'"
 ACCEPTED = "expected a regular expression of RE2, which has no lookaround and no backreferences"
 
@@ -27,9 +29,9 @@ def expression_problem(text: str) -> str:
     try:
         _compiled(text)
     except _engine().error as error:
-        why = _words(error)
-        _, _, part = why.partition(": ")
+        why, _, part = _words(error).partition(": ")
         at = text.find(part) if part else -1
+        why = f"{why}: {part}" if 0 < len(part) <= PART_MAX else why
         place = f", character {at + 1}" if at >= 0 else ""
         return f"{why}{place}; {ACCEPTED}"
     return ""
@@ -57,7 +59,7 @@ def replaced(text: str, data: str, by: Callable[[str], str]) -> str:
     found = _compiled(text).sub(
         lambda match: by(match[0].decode("utf-8", "replace")).encode() if match[0] else b"", whole
     )
-    return str(found.decode("utf-8", "replace"))
+    return data if found == whole else str(found.decode("utf-8", "replace"))
 
 
 @lru_cache(maxsize=256)

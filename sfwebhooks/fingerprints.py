@@ -12,6 +12,7 @@ import hmac
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from sfwebhooks.events import WebhookEvent
 from sfwebhooks.jsontext import written
@@ -25,6 +26,8 @@ DATA_COUNTED = 1024
 NAMES = re.compile(r"(?:\w+_)?(?:INTERNET_NAME|DOMAIN_NAME|HOSTED_SITE|SIMILARDOMAIN|PROVIDER)(?:_\w+)?")
 #: scheme, and host with port, of a URL; the rest is case-sensitive
 URL = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]{0,20})://((?:[^\s/?#@]*@)?)([^\s/?#@<>]+)")
+#: characters of an address with a prefix's length
+ADDRESS_MAX = 64
 DEFAULT_PORTS = {"http": ":80", "https": ":443", "ftp": ":21"}
 #: types -> the part of their data that another scan finds changed: score and text of a CVE, times and tokens of headers
 VOLATILE = (
@@ -128,5 +131,24 @@ def _url(found: re.Match[str]) -> str:
 
 
 def canonical(text: str) -> str:
-    """Return host names, such as a target, in lower case without final dots; other words around them do not matter."""
-    return re.sub(r"\.+(?=[\s\]),:]|$)", "", text.strip().lower())
+    """Return host names, such as a target, in lower case without final dots; other words around them do not matter. An
+    address or network is written as Python writes it: an IPv6 address has many forms."""
+    name = re.sub(r"(?<!\.)\.+(?=[\s\]),:]|$)", "", text.strip().lower())
+    return _network(name) if len(name) <= ADDRESS_MAX and (":" in name or "/" in name) else name
+
+
+@lru_cache(maxsize=1024)
+def _network(name: str) -> str:
+    """Return the canonical form of a network or an address; any other text as it is."""
+    network = network_of(name)
+    if network is None:
+        return name
+    return str(network if "/" in name else network.network_address)
+
+
+def network_of(text: str) -> IPv4Network | IPv6Network | None:
+    """Return the network, or the network of one address, that a text names."""
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        return None

@@ -123,6 +123,11 @@ def shown(text: str) -> str:
     return MASK if SIGNS.search(text) or not all(map(WORD.fullmatch, long)) else text
 
 
+def shown_words(text: str) -> str:
+    """Return a line in which each long word that looks like a secret is ***."""
+    return re.sub(rf"\S{{{CREDENTIAL},}}", lambda word: shown(word[0]), text)
+
+
 def shown_name(text: str) -> str:
     """Return the name of a variable or file for a secret; *** if it looks like the secret itself."""
     return text if NAME.fullmatch(text) else shown(text)

@@ -193,6 +193,11 @@ class Withheld(Reason):
         "not sent because nothing has changed (only_if_changed)",
         "set only_if_changed = false if it should be sent",
     )
+    NOT_COMPARABLE = (
+        "not_comparable",
+        "not sent because the scan could not be compared with an earlier one (only_if_changed)",
+        "set only_if_changed = false if it should be sent; its not_comparable says why",
+    )
     OUTBOX_FULL = (
         "outbox_full",
         "refused because the outbox was full",

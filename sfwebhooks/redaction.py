@@ -15,31 +15,31 @@ from enum import Enum
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
+from sfwebhooks.decoding import View, comparable, contents, folded, legible, readings, solid_forms, squeezed
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Batch, Delivery, Scan
 from sfwebhooks.expressions import replaced
 from sfwebhooks.fingerprints import normalised
 from sfwebhooks.jsontext import written
-from sfwebhooks.searching import beginnings
+from sfwebhooks.searching import PART, beginnings
 from sfwebhooks.sensitive import (
-    IN_TEXTS,
     MASK,
     PEOPLE,
     RAW,
     SECRETS,
-    SUSPICIOUS,
     WITHHELD,
     is_secret,
     login_owner,
     masked_value,
     matches_type,
     parts_of,
+    without_secrets,
 )
 
 #: words of `redact` that are not rules
 DEFAULT, OFF = "default", "off"
 #: a word or a rule, with what ends it; `show` is for types only
-PART = re.compile(
+WORD_OR_RULE = re.compile(
     rf"(?:(?P<word>{DEFAULT}|{OFF})|/(?P<expression>.+?)/\s*:\s*(?P<done>mask|hash|drop)"
     r"|(?P<types>[A-Z0-9_*?\[\]!-]+)\s*:\s*(?P<action>mask|hash|drop|show))[^\S\n]*(?:[,\n]|\Z)"
 )
@@ -159,7 +159,7 @@ def rules_in(text: str) -> Iterator[Rule | str]:
     """
     rest = text.strip(BETWEEN)
     while rest:
-        found = PART.match(rest)
+        found = WORD_OR_RULE.match(rest)
         if not found:
             raise ValueError(NEXT.split(rest, 1)[0].strip())
         rest = rest[found.end() :].strip(BETWEEN)
@@ -340,7 +340,7 @@ class _Redactor:
         """
         if isinstance(value, str):
             return self.text(value, is_term) if host_type is None else self.value(host_type, value)
-        if isinstance(value, int) and not isinstance(value, bool):
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
             text = str(value)
             shown = self.text(text, True) if host_type is None else self.value(host_type, text)
             return value if shown == text else shown
@@ -375,34 +375,72 @@ class _Redactor:
             return text
         if len(self._quoted) > QUOTED_MAX:
             return text if is_term else WITHHELD
-        spans = [
-            (at, -end, data) for data in self._quoted if data != but for at, end in _quotations(data, text, is_term)
-        ]
+        spans: list[tuple[int, int, str, bool]] = []
+        small = folded(text)
+        views = [] if is_term else [*readings(text)]
+        pairs = [(view, folded(view.text)) for view in views]
+        whole = View(text, range(len(text)), range(1, len(text) + 1))
+        solid = [] if is_term else [(view, squeezed(view.text)) for view in (whole, *views, *contents(text))]
+        made: dict[str, View] = {}
+        for data in self._quoted.keys() - {but}:
+            spans += ((at, -end, data, end - at == len(data)) for at, end in _places(folded(data), small, is_term))
+            for form in _forms(data) if solid else ():
+                for view, its in solid:
+                    if form[:PART] in its:
+                        made[its] = made.get(its) or comparable(view)
+                        spans += _spans(data, form, made[its], its, text)
+            for view, its in pairs if len(data) < QUOTED_LONG else ():
+                spans += _spans(data, folded(legible(data)), view, its, text)
         parts: list[str] = []
         last = 0
         # of those that begin at a place the longest first
-        for at, behind, data in sorted(spans, key=lambda span: span[:2]):
+        for at, behind, data, is_whole in sorted(spans, key=lambda span: (*span[:2], not span[3], span[2])):
             end, shown = -behind, self._quoted[data]
             if at >= last:
-                parts += (text[last:at], shown if end - at == len(data) or shown == WITHHELD else MASK)
+                parts += (text[last:at], shown if is_whole or shown == WITHHELD else MASK)
             elif end > last:  # it overlaps the one before
                 parts.append(MASK)
             last = max(last, end)
         return "".join((*parts, text[last:]))
 
 
-def _quotations(data: str, text: str, is_term: bool) -> Iterator[tuple[int, int]]:
-    """Yield where data are quoted in a text, whole, or cut where it ends; short data only as a word, and a term has
-    none."""
-    last, is_short = 0, len(data) < QUOTED_LONG
+@lru_cache(maxsize=256)
+def _forms(data: str) -> tuple[str, ...]:
+    """Return what to search for in a text without spaces."""
+    return tuple(form for form in solid_forms(data) if len(form) >= QUOTED_LEAST)
+
+
+def _spans(data: str, form: str, view: View, text: str, whole: str) -> Iterator[tuple[int, int, str, bool]]:
+    """Yield where a form of data is quoted in the text of a view: the place in the whole one, its end negated, and
+    whether the data are whole there."""
+    for begin, end, is_word in _found(form, text):
+        at, behind = view.begins[begin], view.ends[end - 1]
+        if len(form) >= QUOTED_LONG or is_word or _is_word(whole, at, behind):
+            yield at, -behind, data, end - begin == len(form)
+
+
+def _places(data: str, text: str, is_term: bool) -> Iterator[tuple[int, int]]:
+    """Yield where data are in a text, whole, or cut where it ends; short data only as a word, and a term has none."""
+    is_short = len(data) < QUOTED_LONG
     if is_short and is_term:
         return
+    for begin, end, is_word in _found(data, text):
+        if is_word or not (is_short or is_term):
+            yield begin, end
+
+
+def _found(data: str, text: str) -> Iterator[tuple[int, int, bool]]:
+    """Yield where data are in a text, whole, or cut where it ends, and whether they are a word there."""
+    last = 0
     for at, length in beginnings(data, text):
         end = at + length
-        is_word = not LETTER.match(text[max(at - 1, 0) : at] or " ") and not LETTER.match(text, end)
-        if at >= last and (length == len(data) or end == len(text)) and (is_word or not (is_short or is_term)):
+        if at >= last and (length == len(data) or end == len(text)):
             last = end
-            yield at, last
+            yield at, end, _is_word(text, at, end)
+
+
+def _is_word(text: str, begin: int, end: int) -> bool:
+    return not LETTER.match(text[max(begin - 1, 0) : begin] or " ") and not LETTER.match(text, end)
 
 
 def _in_texts(text: str, applied: dict[str, None]) -> str:
@@ -411,11 +449,6 @@ def _in_texts(text: str, applied: dict[str, None]) -> str:
     Args:
         applied: to which the words of what is masked are added.
     """
-    if not SUSPICIOUS.search(text):
-        return text
-    for words, without in IN_TEXTS.items():
-        shown = without(text)
-        if shown != text:
-            applied[f"{words}: mask (default)"] = None
-        text = shown
-    return text
+    shown, kinds = without_secrets(text)
+    applied.update(dict.fromkeys(f"{kind}: mask (default)" for kind in kinds))
+    return shown

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any, NamedTuple
 
 from sfwebhooks import fingerprints
@@ -117,7 +117,7 @@ def withheld_by(endpoint: Endpoint, event: WebhookEvent) -> Withheld | None:
     elif event.type == CORRELATION and event.severity < endpoint.min_severity:
         return Withheld.SEVERITY
     elif event.type == COMPARISON and endpoint.only_if_changed and not has_changes(data):
-        return Withheld.UNCHANGED
+        return Withheld.NOT_COMPARABLE if "not_comparable" in data else Withheld.UNCHANGED
     if endpoint.targets and event.type not in ALERTS:
         target = event.scan.target if event.scan else data.get("target")
         if isinstance(target, str) and target and not is_target(endpoint.targets, target[:NAME_MAX]):
@@ -177,17 +177,9 @@ def is_target(words: tuple[str, ...], target: str) -> bool:
 
 def _is_at(word: str, name: str) -> bool:
     """Return whether a word is a target, a pattern of it, or a network that it is in."""
-    network, of = network_of(word), network_of(name)
+    network, of = fingerprints.network_of(word), fingerprints.network_of(name)
     if network is None or of is None:
         return fnmatchcase(name, word.lower().rstrip("."))
     if isinstance(network, IPv4Network):
         return isinstance(of, IPv4Network) and of.subnet_of(network)
     return isinstance(of, IPv6Network) and of.subnet_of(network)
-
-
-def network_of(text: str) -> IPv4Network | IPv6Network | None:
-    """Return the network, or the network of one address, that a text names."""
-    try:
-        return ip_network(text, strict=False)
-    except ValueError:
-        return None

@@ -8,14 +8,24 @@ password leaked, and whose, but not the password; of a person it says enough for
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import Callable, NamedTuple
 
+from sfwebhooks.decoding import CODED, View, contents, readings
 from sfwebhooks.searching import merged
 
 MASK = "••••"
 WITHHELD = "(not shown here)"
+
+
+class Hidden(NamedTuple):
+    """A secret in a text."""
+
+    begin: int
+    end: int
+    #: what takes its place
+    shown: str
 
 
 class Kept(NamedTuple):
@@ -66,16 +76,20 @@ WORDS_MAX = 5
 
 #: where a card number can begin (ISO/IEC 7812: 3 to 6; 2 is used by Mastercard and Mir)
 CARD = re.compile("(?<![0-9])[2-6](?=[0-9]{3})")
+#: what is between its groups
+GAP = r"[\s._+/-]{1,3}"
 #: how card numbers are written: without separators, or in groups as on the card
 CARD_FORMS = tuple(
     re.compile(f"{form}(?![0-9])")
     for form in (
         "[0-9]{13,19}",
-        *(rf"[0-9]{{4}}([\s._-])[0-9]{{4}}\1[0-9]{{4}}\1{last}" for last in ("[0-9]", "[0-9]{4}(?:\\1[0-9]{1,3})?",
-                                                                              "[0-9]{4}")),
-        r"[0-9]{4}([\s._-])[0-9]{6}\1[0-9]{4,5}",
+        *(f"[0-9]{{4}}{GAP}[0-9]{{4}}{GAP}[0-9]{{4}}{GAP}{last}"
+          for last in ("[0-9]", f"[0-9]{{4}}(?:{GAP}[0-9]{{1,3}})?", "[0-9]{4}")),
+        f"[0-9]{{4}}{GAP}[0-9]{{6}}{GAP}[0-9]{{4,5}}",
     )
 )  # fmt: skip
+#: one with something between all digits
+APART = re.compile(r"(?<![0-9])(?<![0-9][\s._-])[2-6]([\s._-])[0-9](?:\1[0-9]){11,17}(?!\1?[0-9])")
 #: what may be the beginning of one, at the end of a text of at least CUT characters, which may have been cut: the
 #: host's database keeps no more
 CUT_CARD = re.compile(r"(?<![0-9])[2-6][0-9]{3}[0-9\s._-]*\Z")
@@ -84,18 +98,18 @@ CUT = 1024
 CARD_MAX = 24
 #: the hash of something, which may have any digits
 DIGEST = re.compile("[0-9a-f]{32}(?:[0-9a-f]{8}(?:[0-9a-f]{24})?)?")
-#: a private key in PEM or OpenPGP armour, whole, or from its beginning on if its end was cut off
+#: a private key in PEM, OpenPGP armour or the form of SSH2, whole, or from its beginning on if its end was cut off
 ARMOUR = re.compile(
-    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z0-9 ]{0,60}-----|\Z)", re.DOTALL
+    r"-{4,5} ?BEGIN[ +][A-Z0-9 +]{0,40}PRIVATE[ +]{1,3}KEY(?:[ +]BLOCK)? ?-{4,5}"
+    r".*?(?:-{4,5} ?END[ +][A-Z0-9 +]{0,60}-{4,5}|\Z)",
+    re.DOTALL,
 )
 #: the end of one whose beginning was cut off
-ARMOUR_END = re.compile("-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-#: a key of PuTTY, whose private lines come last
-PUTTY = re.compile(r"PuTTY-User-Key-File-[0-9].*", re.DOTALL)
-#: an e-mail address with a password behind it, as in lists of leaked logins
-COMBINATION = re.compile(r"(@[A-Za-z0-9._-]{1,253}:)([^\s\"'<>/]\S*)")
+ARMOUR_END = re.compile(r"-{4,5} ?END[ +][A-Z0-9 +]{0,40}PRIVATE[ +]{1,3}KEY(?:[ +]BLOCK)? ?-{4,5}")
+#: an e-mail address with a password behind it, as in lists of leaked logins, unless that is another address
+COMBINATION = re.compile(r"@[A-Za-z0-9._-]{1,253}(?::|[;|](?![^\s@]{1,64}@[\w-]{1,63}\.\w))([^\s\"'<>/]\S*)")
 #: the password in a URL
-USERINFO = re.compile(r"(://[^\s/:@]{0,255}:)([^\s/]{1,255})@")
+USERINFO = re.compile(r"://[^\s/:@]{0,255}:([^\s/]{1,255})@")
 
 
 def matches_type(pattern: str, host_type: str) -> bool:
@@ -159,26 +173,28 @@ def login_owner(host_type: str, text: str) -> str:
     return login[1][:-1] if login else ""
 
 
-def without_keys(text: str) -> str:
-    """Return a text without private keys."""
-    if "-----" in text:
-        text = ARMOUR.sub(WITHHELD, text)
-        if ends := [found.end() for found in ARMOUR_END.finditer(text)]:
-            text = WITHHELD + text[ends[-1] :]
-    return PUTTY.sub(WITHHELD, text) if "PuTTY-User-Key-File-" in text else text
+def keys_in(text: str) -> Iterator[Hidden]:
+    """Yield the private keys in a text."""
+    if "----" in text:
+        last = 0
+        for key in ARMOUR.finditer(text):
+            yield Hidden(*key.span(), WITHHELD)
+            last = key.end()
+        ends = [found.end() for found in ARMOUR_END.finditer(text)]
+        whole = {found.end() for found in ARMOUR.finditer(text)} if last else {0}
+        if cut := [end for end in ends if end not in whole]:
+            yield Hidden(0, cut[-1], WITHHELD)
+    if (start := text.find("PuTTY-User-Key-File-")) >= 0:
+        yield Hidden(start, len(text), WITHHELD)
 
 
-def without_cards(text: str) -> str:
-    """Return a text whose card numbers are masked but for their last four digits."""
-    if len(text) >= CUT:
-        text = text[:-CARD_MAX] + CUT_CARD.sub(MASK, text[-CARD_MAX:])
+def cards_in(text: str) -> Iterator[Hidden]:
+    """Yield the card numbers in a text; of each the last four digits are shown."""
+    if len(text) >= CUT and (cut := CUT_CARD.search(text, len(text) - CARD_MAX)):
+        yield Hidden(*cut.span(), MASK)
     spans = [] if DIGEST.fullmatch(text) else merged(_cards(text))
-    parts: list[str] = []
-    last = 0
     for begin, end in spans:
-        parts += (text[last:begin], MASK, re.sub("[^0-9]", "", text[begin:end])[-4:])
-        last = end
-    return "".join((*parts, text[last:]))
+        yield Hidden(begin, end, MASK + re.sub("[^0-9]", "", text[begin:end])[-4:])
 
 
 def _cards(text: str) -> Iterator[tuple[int, int]]:
@@ -188,6 +204,9 @@ def _cards(text: str) -> Iterator[tuple[int, int]]:
             found = form.match(text, begin.start())
             if found and is_card(re.sub("[^0-9]", "", found[0])):
                 yield found.span()
+    for found in APART.finditer(text):
+        if is_card(re.sub("[^0-9]", "", found[0])):
+            yield found.span()
 
 
 def is_card(digits: str) -> bool:
@@ -196,22 +215,61 @@ def is_card(digits: str) -> bool:
     return 13 <= len(digits) <= 19 and (sum(map(int, digits[-1::-2])) + sum(doubled)) % 10 == 0
 
 
-def without_passwords(text: str) -> str:
-    """Return a text in which the passwords next to e-mail addresses and those in URLs are masked."""
+def passwords_in(text: str) -> Iterator[Hidden]:
+    """Yield the passwords next to e-mail addresses, and those in URLs."""
     if "@" not in text:
-        return text
-    text = USERINFO.sub(lambda found: f"{found[1]}{MASK}@", text)
-    return COMBINATION.sub(lambda found: found[1] + _once(found[2], SECRETS["PASSWORD_COMPROMISED"]), text)
+        return
+    kept = SECRETS["PASSWORD_COMPROMISED"]
+    for found in USERINFO.finditer(text):
+        yield Hidden(*found.span(1), MASK)
+    for found in COMBINATION.finditer(text):
+        yield Hidden(*found.span(1), _once(found[1], kept))
 
 
-#: without any of these a text has nothing that they mask
-SUSPICIOUS = re.compile("@|[0-9]{4}|-----|PuTTY")
-#: what is masked in any text of a message -> function that does it
-IN_TEXTS: dict[str, Callable[[str], str]] = {
-    "private keys": without_keys,
-    "card numbers": without_cards,
-    "passwords": without_passwords,
+#: without any of these a text has nothing that they find, unless it is encoded
+SUSPICIOUS = re.compile(r"@|[0-9]{4}|----|PuTTY|[0-9]([\s._-])[0-9]\1[0-9]")
+#: what is masked in any text of a message -> function that finds it
+IN_TEXTS: dict[str, Callable[[str], Iterator[Hidden]]] = {
+    "private keys": keys_in,
+    "card numbers": cards_in,
+    "passwords": passwords_in,
 }
+#: and in the contents of base64, where any bytes may look like an address
+IN_BASE64 = ("private keys", "card numbers")
+
+
+def without_secrets(text: str) -> tuple[str, list[str]]:
+    """Return a text without what looks like a secret in it, in whatever form a reader sees it, and what was found."""
+    if not (is_coded := CODED.search(text)) and not SUSPICIOUS.search(text):
+        return text, []
+    found: dict[Hidden, str] = {}
+    for kind, find in IN_TEXTS.items():
+        found.update(dict.fromkeys(find(text), kind))
+    for view in readings(text) if is_coded else ():
+        _search(view, IN_TEXTS, found)
+    for view in contents(text) if is_coded else ():
+        _search(view, IN_BASE64, found)
+    return _shown(text, found), [
+        *dict.fromkeys(kind for one, kind in found.items() if text[one.begin : one.end] != one.shown)
+    ]
+
+
+def _search(view: View, kinds: Iterable[str], found: dict[Hidden, str]) -> None:
+    """Add the secrets in a view, at their places in the original text."""
+    for kind in kinds:
+        for begin, end, shown in IN_TEXTS[kind](view.text):
+            found[Hidden(view.begins[begin], view.ends[end - 1], shown)] = kind
+
+
+def _shown(text: str, found: Iterable[Hidden]) -> str:
+    """Return a text with what is shown of its secrets; of those at the same place the longest one counts."""
+    parts: list[str] = []
+    last = 0
+    for begin, end, shown in sorted(found, key=lambda one: (one.begin, -one.end)):
+        if begin >= last:
+            parts += (text[last:begin], shown)
+        last = max(last, end)
+    return "".join((*parts, text[last:]))
 
 
 def _secret_masked(text: str, kept: Kept) -> str:

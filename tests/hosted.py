@@ -44,6 +44,13 @@ def a_finished_scan(path: Path, scan: Scan, findings: int = 10, status: str = "F
         connection.executemany(f"INSERT INTO tbl_scan_results VALUES ({','.join('?' * 11)})", [root, target, *found])
 
 
+def index_results(path: Path) -> None:
+    """Give a database the indexes that the host's has and that a scan with many findings is read by."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE INDEX idx_scan_results_id ON tbl_scan_results (scan_instance_id)")
+        connection.execute("CREATE INDEX idx_scan_results_hash ON tbl_scan_results (scan_instance_id, hash)")
+
+
 def correlate(path: Path, scan: Scan, correlation: Correlation, hashes: Sequence[str]) -> None:
     """Write a correlation that rests on some findings."""
     one = correlation

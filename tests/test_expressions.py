@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfwebhooks.expressions import EXPRESSION_MAX, MISSING, expression_problem, finder
+from sfwebhooks.expressions import EXPRESSION_MAX, MISSING, expression_problem, finder, replaced
 
 #: seconds, for all searches together; Python's own `re` needs longer than a life for one of them
 BOUND = 60.0
@@ -55,6 +55,7 @@ def test_a_hostile_expression_is_as_good_as_any_other(text: str) -> None:
         ("a**", "bad repetition operator: **, character 2; "),
         ("a{1001}", "invalid repetition size: {1001}, character 2; "),
         ("(a", "missing ): (a, character 1; "),
+        ("https://ada:hunter2-very-secret@acme.example/(", "missing ), character 1; expected"),
         ("a\\", "trailing \\; "),
         ("x" * (EXPRESSION_MAX + 1), "it has 2,001 characters; expected at most 2,000"),
         (r"((\pL{1000}){1000})", "invalid repetition size"),
@@ -100,3 +101,7 @@ def test_an_expression_is_searched_anywhere(texts: tuple[str, ...], data: str, f
 def test_every_text_is_either_refused_or_searched_for(expression: str, data: str) -> None:
     if not expression_problem(expression):
         assert finder((expression,))(data) in (True, False)
+
+
+def test_what_no_expression_matches_stays_as_it_is() -> None:
+    assert replaced("x", "\ud83d\ude00 \ud800 \0", str.upper) == "\ud83d\ude00 \ud800 \0"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sfwebhooks.fingerprints import dedup_key, fingerprint, normalised
+from sfwebhooks.fingerprints import canonical, dedup_key, fingerprint, normalised
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,25 @@ def test_the_same_thing_in_another_scan_has_the_same_fingerprint(kind: str, data
 )
 def test_other_things_have_other_fingerprints(kind: str, data: Any, other: Any) -> None:
     assert fingerprint(kind, data) != fingerprint(kind, other)
+
+
+@pytest.mark.parametrize(
+    ("target", "other"),
+    [
+        ("ACME.example.", "acme.example"),
+        ("2001:DB8::1", "2001:db8:0:0:0:0:0:1"),
+        ("2001:db8::/32", "2001:DB8:0::/32"),
+        ("10.0.0.5/24", "10.0.0.0/24"),
+    ],
+)
+def test_a_target_is_the_same_in_any_writing(target: str, other: str) -> None:
+    assert canonical(target) == canonical(other)
+
+
+@pytest.mark.parametrize("text", ["." * 1_000_000 + "a", ":" * 1_000_000, "/." * 500_000])
+def test_a_hostile_target_takes_linear_time(text: str) -> None:
+    """With quadratic time it would not end."""
+    assert canonical(text)
 
 
 def test_the_type_counts() -> None:

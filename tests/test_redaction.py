@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hmac
+import html
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote, unquote_plus
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +17,7 @@ from hypothesis import strategies as some
 
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.config.settings import load_mapping
+from sfwebhooks.decoding import legible
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.events import Batch, Delivery, WebhookEvent
 from sfwebhooks.formats import FORMATS, render
@@ -24,6 +28,7 @@ from sfwebhooks.severity import SEVERITY_OF_TYPE, Severity
 from tests.builders import URL, a_delivery, a_finding, a_scan, an_endpoint, an_event
 from tests.formats.cases import UI
 from tests.formats.test_chats import to
+from tests.test_sensitive import WAYS
 
 CHATS = [name for name, one in FORMATS.items() if one.is_chat]
 CHAT = rules_with((), None, is_chat=True)
@@ -174,6 +179,38 @@ def test_what_is_quoted_is_shown_as_it_would_be_alone() -> None:
     assert of(CHAT, {"title": f"Leaked: {LOGIN[:-6]}", "evidence": evidence})["title"] == f"Leaked: {MASK}", (
         "it was cut"
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "needle"),
+    [
+        ("EMAILADDR", "jane@acme.example", "jane@acme"),
+        ("HUMAN_NAME", "Jane D\u00f6e", "janed\u00f6e"),
+        ("PASSWORD_COMPROMISED", "pa ss\u00df!", "pass\u00df!"),
+        ("PASSWORD_COMPROMISED", "jane@acme.example:correct horse [x]", "correcthor"),
+        ("IBAN_NUMBER", "DE89370400440532013000", "370400440532"),
+        ("PHYSICAL_ADDRESS", "221b Baker Street, London", "bakerstreet"),
+    ],
+)
+@pytest.mark.parametrize("way", [one for one in WAYS if one not in ("wide", "not seen", "control characters")])
+@pytest.mark.parametrize("around", ["see {} there", "https://acme.example/?q={}&y=1"])
+def test_what_is_quoted_in_another_form_is_not_shown(kind: str, data: str, needle: str, way: str, around: str) -> None:
+    evidence = [{"event_type": kind, "data": data}]
+    shown = of(CHAT, {"title": around.format(WAYS[way](data)), "evidence": evidence})["title"]
+    read = legible(html.unescape(unquote(unquote_plus(shown))))
+    assert needle not in "".join(read.split()).lower(), shown
+
+
+def test_what_is_quoted_in_groups_capitals_or_base64_is_not_shown() -> None:
+    evidence = [{"event_type": "IBAN_NUMBER", "data": "DE89370400440532013000"}]
+    coded = b64encode(b"x=DE89370400440532013000;").decode()
+    shown = of(CHAT, {"title": f"de89 3704 0044 0532 0130 00 ({coded})", "evidence": evidence})["title"]
+    assert shown.startswith(f"DE{MASK}3000 (")
+    assert coded[8:16] not in shown
+
+
+def test_a_number_with_a_point_is_a_number() -> None:
+    assert of(CHAT, {"number": 4111111111111111.0, "share": 0.5}) == {"number": f"{MASK}1111.0", "share": 0.5}
 
 
 def test_a_title_that_may_quote_what_was_found_in_hidden_evidence_does_not() -> None:

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import html
+import json
 import random
+from base64 import b64encode, urlsafe_b64encode
+from typing import Callable
+from urllib.parse import quote, quote_plus, unquote
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from sfwebhooks.decoding import WINDOW, legible
 from sfwebhooks.sensitive import (
     MASK,
     PEOPLE,
@@ -18,11 +24,14 @@ from sfwebhooks.sensitive import (
     masked_value,
     matches_type,
     parts_of,
-    without_cards,
-    without_keys,
-    without_passwords,
+    without_secrets,
 )
 from sfwebhooks.severity import SEVERITY_OF_TYPE
+
+
+def without(text: str) -> str:
+    return without_secrets(text)[0]
+
 
 MD5 = "5f4dcc3b5aa765d61d8327deb882cf99"
 TRUFFLEHOG = (
@@ -169,7 +178,7 @@ def test_a_long_text_that_is_not_a_login_is_masked_in_reasonable_time() -> None:
 @pytest.mark.parametrize("around", ["{}", "card {}, valid", "x{}y", "1,{},12/27,123", '"{}"', "cc={}&cvv=123"])
 def test_a_card_number_is_masked_in_any_text(number: str, around: str) -> None:
     assert is_card(number)
-    assert without_cards(around.format(number)) == around.format(MASK + number[-4:])
+    assert without(around.format(number)) == around.format(MASK + number[-4:])
 
 
 @pytest.mark.parametrize("separator", [" ", "-", ".", "_", "\t", "\N{NO-BREAK SPACE}"])
@@ -186,14 +195,14 @@ def test_a_card_number_is_masked_in_any_text(number: str, around: str) -> None:
 def test_also_in_groups(groups: str, last: str, separator: str) -> None:
     text = groups.replace(" ", separator)
     for before, after in (("", ""), ("1 ", " 7"), ("a", "b")):
-        assert without_cards(f"{before}{text}{after}") == f"{before}{MASK}{last}{after}"
+        assert without(f"{before}{text}{after}") == f"{before}{MASK}{last}{after}"
 
 
 @pytest.mark.parametrize("part", ["4111 1111 1111 111", "411111111111", "4111 1111 "])
 def test_the_beginning_of_one_at_the_end_of_a_text_that_was_cut_is_masked(part: str) -> None:
     text = "x" * (1023 - len(part)) + " "
-    assert without_cards(text + part) == text + MASK
-    assert without_cards(part) == part
+    assert without(text + part) == text + MASK
+    assert without(part) == part
 
 
 @pytest.mark.parametrize(
@@ -209,7 +218,7 @@ def test_the_beginning_of_one_at_the_end_of_a_text_that_was_cut_is_masked(part: 
     ],
 )
 def test_other_numbers_stay(text: str) -> None:
-    assert without_cards(text) == text
+    assert without(text) == text
 
 
 @pytest.mark.parametrize(
@@ -217,16 +226,16 @@ def test_other_numbers_stay(text: str) -> None:
 )
 def test_a_private_key_is_withheld_also_if_a_part_of_it_was_cut_off(kind: str) -> None:
     begin, end = f"-----BEGIN {kind}-----", f"-----END {kind}-----"
-    assert without_keys(f"a\n{begin}\n{LINES}\n{end}\nb") == f"a\n{WITHHELD}\nb"
-    assert without_keys(f"a {begin}\n{LINES}") == f"a {WITHHELD}"
-    assert without_keys(f"{LINES}\n{end} b") == f"{WITHHELD} b"
-    assert without_keys(f"{begin}{LINES}{end}" * 3) == WITHHELD * 3
+    assert without(f"a\n{begin}\n{LINES}\n{end}\nb") == f"a\n{WITHHELD}\nb"
+    assert without(f"a {begin}\n{LINES}") == f"a {WITHHELD}"
+    assert without(f"{LINES}\n{end} b") == f"{WITHHELD} b"
+    assert without(f"{begin}{LINES}{end}" * 3) == WITHHELD * 3
 
 
 def test_a_public_key_is_shown_and_a_key_of_putty_is_not() -> None:
     public = f"-----BEGIN CERTIFICATE-----\n{LINES}\n-----END CERTIFICATE-----"
-    assert without_keys(public) == public
-    assert without_keys(f"see PuTTY-User-Key-File-2: ssh-rsa\nPrivate-Lines: 8\n{LINES}") == f"see {WITHHELD}"
+    assert without(public) == public
+    assert without(f"see PuTTY-User-Key-File-2: ssh-rsa\nPrivate-Lines: 8\n{LINES}") == f"see {WITHHELD}"
 
 
 @pytest.mark.parametrize(
@@ -242,7 +251,7 @@ def test_a_public_key_is_shown_and_a_key_of_putty_is_not() -> None:
     ],
 )
 def test_a_password_next_to_its_owner_is_masked_in_any_text(text: str, shown: str) -> None:
-    assert without_passwords(text) == without_passwords(shown) == shown
+    assert without(text) == without(shown) == shown
 
 
 @settings(derandomize=True, deadline=None, database=None)
@@ -254,4 +263,96 @@ def test_any_card_number_is_found_between_any_texts(before: str, after: str, cha
     before = f"{before}|" if before[-1:].isdecimal() else before
     after = f"|{after}" if after[:1].isdecimal() else after
     for written in (number, parted):
-        assert written not in without_cards(f"{before}{written}{after}")
+        assert written not in without(f"{before}{written}{after}")
+
+
+CARD = "4111111111111111"
+KEY = f"-----BEGIN RSA PRIVATE KEY-----\n{LINES}\n-----END RSA PRIVATE KEY-----"
+LOGIN = "jane@acme.example:correct-horse"
+ADDRESS = "https://joe:correct-horse@acme.example/"
+#: how a text may be written -> function that writes it so
+WAYS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "percent-encoded": lambda text: quote(text, safe=""),
+    "a form": quote_plus,
+    "percent-encoded twice": lambda text: quote(quote(text, safe="")),
+    "entities": lambda text: "".join(f"&#{ord(one)};" for one in text),
+    "HTML": html.escape,
+    "JSON": lambda text: json.dumps(text).replace("/", "\\/"),
+    "JSON of small code points": lambda text: "".join(f"\\u{ord(one):04x}" for one in text),
+    "marks of the host": lambda text: f"{text[:14]}<SFURL>{text[14:18]}</SFURL>{text[18:]}",
+    "tags": lambda text: f"{text[:14]}<b>{text[14:18]}</b>{text[18:]}",
+    "not seen": "\u200b".join,
+    "control characters": "\0".join,
+    "soft hyphens": "\u00ad".join,
+    "wide": lambda text: "".join(chr(ord(one) + 0xFEE0) if "!" <= one <= "~" else one for one in text),
+    "another space": lambda text: text.replace(" ", "\u00a0").replace("\n", "\r\n"),
+}
+IN_BASE64 = {
+    "base64": lambda text: b64encode(text.encode()).decode(),
+    "base64 within": lambda text: b64encode(f"{{'x': '{text}'}}".encode()).decode(),
+    "base64 of URLs": lambda text: urlsafe_b64encode(f"?>{text}".encode()).decode().rstrip("="),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("secret", [CARD, KEY, LOGIN, ADDRESS])
+@pytest.mark.parametrize("around", ["{}", "x={}&y=1", "https://acme.example/?q={}#x", "see {} there"])
+def test_no_way_of_writing_hides_a_secret(secret: str, way: str, around: str) -> None:
+    text = around.format(WAYS[way](secret))
+    shown = without(text)
+    read = "".join(one for one in legible(unquote(unquote(html.unescape(shown)))) if one > " ")
+    assert not any(one in read for one in ("41111111", "MIIEvQIBAD", "rrect-hors", "006d00690069")), shown
+    assert without(shown) == shown, "it stays as it is"
+
+
+@pytest.mark.parametrize("way", IN_BASE64)
+@pytest.mark.parametrize("secret", [CARD, KEY])
+def test_nor_does_base64(secret: str, way: str) -> None:
+    text = IN_BASE64[way](secret)
+    shown = without(f"https://acme.example/?q={text}")
+    assert not any(text[at : at + 12] in shown for at in range(16, len(text) - 16)), shown
+
+
+@pytest.mark.parametrize("gap", ["  ", "\n\n", "\r\n", " - ", "\u2013", "\u2011", "/", "+", " / ", "\u3000"])
+def test_groups_of_a_card_number_may_stand_far_apart(gap: str) -> None:
+    assert without(f"card {gap.join(['4111'] * 1 + ['1111'] * 3)}.") == f"card {MASK}1111."
+    assert without(f"4111 1111{gap}1111-1111") == f"{MASK}1111"
+
+
+def test_digits_of_a_card_number_may_stand_apart() -> None:
+    assert without(" ".join(CARD)) == without("-".join(CARD)) == f"{MASK}1111"
+    assert without(" ".join("4111111111111112")) == " ".join("4111111111111112")
+
+
+@pytest.mark.parametrize("sign", [";", "|"])
+def test_other_signs_between_an_address_and_its_password(sign: str) -> None:
+    assert without(f"jane@acme.example{sign}correct-horse") == f"jane@acme.example{sign}c{MASK}e"
+    assert without(f"jane@acme.example{sign}joe@acme.example") == f"jane@acme.example{sign}joe@acme.example"
+
+
+def test_a_key_in_the_form_of_ssh2() -> None:
+    assert without(
+        f"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\n{LINES}\n---- END SSH2 ENCRYPTED PRIVATE KEY ----"
+    ) == (WITHHELD)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://acme.example/?a=1&b=%2Fx&c=\u00e4\u00f6\u00fc",
+        "C:\\Users\\jane & joe <b>bold</b>",
+        "\u041f\u0440\u0438\u0432\u0435\u0442 \u05e9\u05dc\u05d5\u05dd \U0001f600",
+        b64encode(bytes(range(256))).decode(),
+        "a\0b\ud800c",
+    ],
+)
+def test_an_encoded_text_without_secrets_stays(text: str) -> None:
+    assert without_secrets(text) == (text, [])
+
+
+@pytest.mark.parametrize("size", [WINDOW - 40, WINDOW - 8, WINDOW, WINDOW + 8])
+def test_a_secret_at_the_end_of_what_is_decoded_together_is_found(size: int) -> None:
+    text = f"{'%20' * (size // 3)}{quote(KEY)}{'%20' * WINDOW}{quote('4111 1111 1111 1111')}"
+    assert "MIIE" not in without(text)
+    assert "4111" not in without(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -114,14 +115,15 @@ def plain_json(value: object) -> Text:
 
 
 def _teams(result: run.DemoResult, out: Console) -> None:
-    rows = table("team", "protected by", "accepted", "received", "verified")
+    rows = table("team", "protected by", "accepted", "verified", "requests")
     for team in result.teams:
+        accepted, verified = result.accepted(team), result.verified(team)
         rows.add_row(
             plain(team.name, "bold"),
             team.protection,
-            str(result.accepted(team)),
+            str(accepted),
+            plain(str(verified), "green" if verified == accepted else "red"),
             str(len(team.got)),
-            plain(str(team.verified), "green" if team.verified == result.accepted(team) else "red"),
         )
     _heading("Deliveries", out)
     out.print(rows)
@@ -133,6 +135,6 @@ def _teams(result: run.DemoResult, out: Console) -> None:
 
 
 def _scan(result: run.DemoResult, out: Console) -> None:
-    out.print(plain(f"Outbox: {states(result.outbox)}."))
+    out.print(plain(f"Outbox: {states({'': Counter(one.state.value for one in result.outbox)})}."))
     without = "" if result.seconds_without is None else f"; without webhooks {result.seconds_without:.1f} s"
     out.print(plain(f"The scan made {result.findings} findings in {result.seconds:.1f} s{without}."))

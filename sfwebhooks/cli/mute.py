@@ -58,7 +58,7 @@ def add(commands: Any) -> None:
             metavar="ID",
             help="fingerprint, or id of an event or delivery, or the start of one",
         )
-        command.add_argument("--endpoint", type=clean_text, default="", metavar="NAME", help=words)
+        command.add_argument("--endpoint", type=clean_text, metavar="NAME", help=words)
         command.add_argument("--target", type=clean_text, metavar="TARGET", help="of a fingerprint that several have")
         add_json(command)
         add_config(command)
@@ -71,7 +71,7 @@ def _mute(given: argparse.Namespace) -> int:
         if given.endpoint or given.span or given.target:
             raise SelectionError("give an ID: a fingerprint, or the id of an event or a delivery")
         return _list(given, out)
-    endpoint = endpoint_named(given, given.endpoint).name if given.endpoint else ""
+    endpoint = "" if given.endpoint is None else endpoint_named(given, given.endpoint).name
     if is_deleted(path):
         raise SelectionError(no_outbox(path))
     now = time.time()
@@ -93,7 +93,7 @@ def _unmute(given: argparse.Namespace) -> int:
         raise SelectionError(no_outbox(path))
     with closing(Outbox(path)) as outbox:
         target, found, kind = _meant(given, outbox)
-        removed = outbox.sightings.unmute(target, found, given.endpoint or None)
+        removed = outbox.sightings.unmute(target, found, given.endpoint)
     words = f"{kind or 'The finding'} at {target} ({found.hex()[:SHORT]})"
     state = f"{amount(removed, 'mute')} removed" if removed else "was not muted"
     fields = {"target": target, "fingerprint": found.hex(), "type": kind, "removed": removed}

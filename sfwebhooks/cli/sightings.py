@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import clean_text, timestamp
@@ -18,21 +20,24 @@ from sfwebhooks.outbox.sighting_list import Presence, Sighted, Sighting, Sightin
 from sfwebhooks.outbox.sightings import Mute
 from sfwebhooks.redaction import for_people
 from sfwebhooks.scan.sighted import data_of
-from sfwebhooks.terminal.arguments import add_config
+from sfwebhooks.screening import CORRELATION
+from sfwebhooks.severity import Severities, Severity
+from sfwebhooks.terminal.arguments import add_config, settings
 from sfwebhooks.terminal.delivery_table import PIPE, SHORT, WIDE, short_time
 from sfwebhooks.terminal.filters import add_listing, on_outbox
-from sfwebhooks.terminal.output import as_json, plain, stacked, table
+from sfwebhooks.terminal.output import GAP, as_json, plain, table
 from sfwebhooks.text import in_line
 
 #: characters of data: in JSON, in a line, and in one of a narrow terminal
 DATA = 200
-LINE, NARROW = 60, 24
+LINE = 60
 #: targets that an error lists
 LAST = 5
 MUTED, UNDELIVERED = "muted", "undelivered"
-COLUMNS = ("fingerprint", "type / data", "first seen", "last seen", "state")
-WIDE_COLUMNS = ("fingerprint", "type", "data", "first seen", "last seen", "state")
-COLOURS = {Presence.NEW: "green", Presence.PRESENT: "", Presence.GONE: "yellow"}
+#: heading -> width of a column of a narrow terminal, where the data have a line of their own; None: what is left
+COLUMNS = {"fingerprint": 11, "severity": 8, "type": None, "last seen": 11, "state": 11}
+WIDE_COLUMNS = ("fingerprint", "severity", "type", "data", "first seen", "last seen", "state")
+COLOURS = {Presence.NEW: "green", Presence.PRESENT: "", Presence.GONE: "yellow", Presence.RETURNED: "green"}
 NOTHING = (
     "No sightings: scans are recorded once an endpoint has only_new = true or subscribes to surface_changed, from their"
     " end on."
@@ -43,10 +48,12 @@ def add(commands: Any) -> None:
     """Add the command."""
     command = commands.add_parser(
         "sightings",
-        help="what scans of a target have found: new, present or gone",
-        description="List what the scans of a target have found, the last seen first: new (first found by the last"
-        " finished scan, or since), present or gone. Undelivered: it died on its way to an endpoint. Data are shown as"
-        " far as SpiderFoot's database or the outbox still has them. Without TARGET, list the targets. Times are UTC.",
+        help="what scans of a target have found: new, present, gone or returned",
+        description="List what the scans of a target have found, that of the last scan first, of one scan the most"
+        " severe first: new (first found by the last finished scan, or since), present, gone, or returned (there again"
+        " after it was gone). The severity is that of the type, by [webhooks-severity] if it has it. Undelivered: it"
+        " died on its way to an endpoint. Data are shown as far as SpiderFoot's database or the outbox still has them."
+        " Without TARGET, list the targets. Times are UTC.",
         epilog="examples:\n  sfwebhooks sightings acme.example --new\n"
         "  sfwebhooks sightings acme.example --type 'VULNERABILITY_*'",
     )
@@ -55,6 +62,7 @@ def add(commands: Any) -> None:
     for name, words in (
         (Presence.NEW.value, "first found by the last finished scan, or since"),
         (Presence.GONE.value, "no longer found"),
+        (Presence.RETURNED.value, "found again after they were gone"),
         (MUTED, "muted, for some endpoint or all"),
         (UNDELIVERED, "that died on their way to an endpoint"),
     ):
@@ -74,24 +82,28 @@ def add(commands: Any) -> None:
 
 def _sightings(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     targets = records.sighting_list.targets()
+    there = f"; the last targets are: {', '.join(one.target for one in targets[:LAST])}" if targets else ""
     if given.target is None:
+        if asked := [f"--{given.only}"] * bool(given.only) + ["--type"] * bool(given.kind):
+            raise SelectionError(f"{' and '.join(asked)} selects findings of a target: give a TARGET{there}")
         _print_targets(targets, given, out)
         return 0
     if canonical(given.target) not in [one.target for one in targets]:
-        there = ", ".join(one.target for one in targets[:LAST])
-        raise SelectionError(
-            f'no scan of "{given.target}" is recorded; the last targets are: {there}' if there else NOTHING
-        )
+        raise SelectionError(f'no scan of "{given.target}" is recorded{there}' if there else NOTHING)
+    severities = settings(given).severities
     mutes = records.sightings.mutes(time.time(), given.target)
     undelivered = records.sighting_list.undelivered(given.target)
     among = {MUTED: frozenset(one.fingerprint for one in mutes), UNDELIVERED: undelivered}.get(given.only)
     presence = Presence(given.only) if given.only and among is None else None
-    found = records.sighting_list.of(given.target, SightingFilter(presence, given.kind, among), given.limit + 1)
+    found = records.sighting_list.of(
+        given.target, SightingFilter(presence, given.kind, among), given.limit + 1, partial(_rank, severities)
+    )
     shown = found[: given.limit]
     data = data_of(shown, records, given.target)
     lines = [
         Shown(
             one,
+            _severity(severities, one.kind),
             _masked(one.kind, data[one.fingerprint]) if one.fingerprint in data else None,
             [mute for mute in mutes if mute.fingerprint == one.fingerprint],
             one.fingerprint in undelivered,
@@ -115,6 +127,8 @@ class Shown:
     """A sighting as it is shown."""
 
     sighting: Sighting
+    #: of its type; None: it is a correlation, whose severity is not recorded
+    severity: Severity | None
     #: masked; None: no longer there
     data: str | None
     mutes: Sequence[Mute]
@@ -133,6 +147,7 @@ class Shown:
         return {
             "fingerprint": one.fingerprint.hex(),
             "type": one.kind,
+            "severity": self.severity and self.severity.label,
             "data": self.data,
             "state": one.presence.value,
             "muted": [fields_of_mute(mute) for mute in self.mutes],
@@ -144,20 +159,52 @@ class Shown:
         }
 
 
-def _print(lines: Iterable[Shown], out: Console) -> None:
-    """Print a table, with the columns that fit."""
+def _severity(severities: Severities, kind: str) -> Severity | None:
+    return None if kind == CORRELATION else severities.of(kind, 0)
+
+
+def _rank(severities: Severities, kind: str) -> int:
+    """Return the place of a type in the order of severities."""
+    severity = _severity(severities, kind)
+    return -1 if severity is None else int(severity)
+
+
+def _print(lines: Sequence[Shown], out: Console) -> None:
+    """Print a table, on a narrow terminal with the data below each line."""
     if not out.is_terminal:
         out.width = PIPE
-    wide = out.width >= WIDE
-    rows = table(*(WIDE_COLUMNS if wide else COLUMNS), whole=("fingerprint", "first seen", "last seen"))
+    if out.width < WIDE:
+        _print_narrow(lines, out)
+        return
+    rows = table(*WIDE_COLUMNS, whole=("fingerprint", "severity", "first seen", "last seen"))
     for line in lines:
-        one, digits = line.sighting, line.sighting.fingerprint.hex()
-        key = plain(digits[:SHORT] if out.is_terminal else digits, "bold")
-        times = short_time(one.first_at, out), short_time(one.last_at, out)
-        kind, data = plain(one.kind), plain(in_line(line.data or "", LINE if wide else NARROW), "dim")
-        state = plain(line.words, COLOURS[one.presence])
-        rows.add_row(key, *([kind, data] if wide else [stacked(kind, data)]), *times, state)
+        key, severity, kind, state = _cells(line, out)
+        data = plain(in_line(line.data or "", LINE), "dim")
+        times = short_time(line.sighting.first_at, out), short_time(line.sighting.last_at, out)
+        rows.add_row(key, severity, kind, data, *times, state)
     out.print(rows)
+
+
+def _print_narrow(lines: Sequence[Shown], out: Console) -> None:
+    left = out.width - sum(GAP + (width or 0) for width in COLUMNS.values()) + GAP
+    for number, line in enumerate(lines):
+        rows = table(*COLUMNS)
+        rows.show_header = not number
+        for column in rows.columns:
+            column.width = COLUMNS[str(column.header)] or max(left, 1)
+        key, severity, kind, state = _cells(line, out)
+        rows.add_row(key, severity, kind, short_time(line.sighting.last_at, out), state)
+        out.print(rows)
+        if line.data:
+            out.print(plain(f"  {in_line(line.data, out.width - 2)}", "dim"), soft_wrap=True)
+
+
+def _cells(line: Shown, out: Console) -> tuple[Text, Text, Text, Text]:
+    """Return fingerprint, severity, type and state."""
+    digits = line.sighting.fingerprint.hex()
+    key = plain(digits[:SHORT] if out.is_terminal else digits, "bold")
+    severity = plain(line.severity.label if line.severity is not None else "")
+    return key, severity, plain(line.sighting.kind), plain(line.words, COLOURS[line.sighting.presence])
 
 
 def _print_targets(targets: Sequence[Sighted], given: argparse.Namespace, out: Console) -> None:

@@ -18,6 +18,7 @@ from sfwebhooks.config.sections import EXPECT
 from sfwebhooks.config.values import comment_in, quotes_in
 from sfwebhooks.events import printable
 from sfwebhooks.expectations import Expectation, key_of_scan, split_cron
+from sfwebhooks.masking import shown_words
 
 #: a name, and the text after it; a cron expression has none of these signs
 NAMED = re.compile(r"([\w-]{1,64})\s*[=:]\s*(.*)")
@@ -95,9 +96,11 @@ def _add(group: _Group, text: str, number: int, draft: Draft) -> None:
         _note(draft, group.name, text, number, advice)
         return
     if re.search(r",\s", text):
-        _doubt(draft, group, f'"{text}" (line {number}) is one target or scan name: put each on its own line')
+        _doubt(
+            draft, group, f'"{shown_words(text)}" (line {number}) is one target or scan name: put each on its own line'
+        )
     if group.of.setdefault(key_of_scan(text), text) is not text:
-        _doubt(draft, group, f'"{text}" (line {number}) is given twice')
+        _doubt(draft, group, f'"{shown_words(text)}" (line {number}) is given twice')
 
 
 def _stray(groups: Iterable[str], text: str) -> str:
@@ -116,7 +119,7 @@ def _settled(groups: Iterable[_Group], draft: Draft) -> tuple[Expectation, ...]:
         for of in group.of.values():
             one = Expectation(group.name, group.cron, of)
             if one.id in found:
-                _doubt(draft, group, f'"{of}" is expected at the same times by "{found[one.id].name}"')
+                _doubt(draft, group, f'"{shown_words(of)}" is expected at the same times by "{found[one.id].name}"')
             found.setdefault(one.id, one)
     if len(found) > EXPECTED_MAX:
         words = f"{len(found):,} scans are expected; only the first {EXPECTED_MAX:,} are watched"
@@ -125,10 +128,10 @@ def _settled(groups: Iterable[_Group], draft: Draft) -> tuple[Expectation, ...]:
 
 
 def _note(draft: Draft, name: str, text: str, number: int, problem: str) -> None:
-    """Note a mistake; a line of this section is never a secret."""
+    """Note a mistake; a line of another section, in this one by mistake, may be a secret."""
     if not draft.is_full:
         where = f"line {number}: " if number else ""
-        draft.mistakes.append(Mistake(draft.file, EXPECT, name, text[:VALUE_MAX], f"{where}{problem}"))
+        draft.mistakes.append(Mistake(draft.file, EXPECT, name, shown_words(text)[:VALUE_MAX], f"{where}{problem}"))
 
 
 def _doubt(draft: Draft, group: _Group, words: str) -> None:

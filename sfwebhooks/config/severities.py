@@ -14,6 +14,7 @@ from sfwebhooks.config.file import Draft, Entry
 from sfwebhooks.config.filters import doubtful_types
 from sfwebhooks.config.values import PATTERN_MAX, TYPE_WORD, nearest, quotes_in
 from sfwebhooks.events import printable
+from sfwebhooks.masking import shown
 from sfwebhooks.severity import SEVERITY_OF_TYPE, Severities, Severity
 
 LABELS = {severity.label: severity for severity in sorted(Severity, reverse=True)}
@@ -36,7 +37,7 @@ def severities_of(draft: Draft) -> Severities:
             if not problem and word in seen:
                 problem = "given twice" if seen[word] == entry.key else f"given in {seen[word]} too"
             if problem:
-                _wrong(draft, entry, f'"{word[:PATTERN_MAX]}": {problem}')
+                _wrong(draft, entry, f'"{shown(word[:PATTERN_MAX])}": {problem}')
             else:
                 right.append(word)
                 seen[word] = entry.key

@@ -36,9 +36,9 @@ class Team:
     got: list[Received] = field(default_factory=list)
 
     @property
-    def verified(self) -> int:
-        """Number of different deliveries that were received and verified."""
-        return len({received.headers.get("webhook-id") for received in self.got if not received.problems})
+    def verified(self) -> set[str]:
+        """The ids of the requests that were received and verified."""
+        return {received.id for received in self.got if not received.problems}
 
     @property
     def account(self) -> Account | None:

@@ -14,7 +14,6 @@ from sfwebhooks.catalogue import WATCH_TYPES
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats.content import watched_scan
-from sfwebhooks.formats.exploitation import exploitation_of
 from sfwebhooks.sensitive import WITHHELD
 from sfwebhooks.severity import Severity, severity_of
 from sfwebhooks.text import amount, counted, duration, in_line, moment, numbers, people, readable, simple, text_of
@@ -184,6 +183,8 @@ Words = tuple[str, str, list[tuple[str, str]], str]
 
 def finding(message: ChatMessage) -> Words:
     """Return the words for a finding."""
+    from sfwebhooks.formats.exploitation import exploitation_of  # most scans leave the sending to another process
+
     data, severity = message.data, message.delivery.event.severity
     host_type = text_of(data, "event_type")
     name, what = message.delivery.name, " ".join(text_of(data, "description").split()) or host_type

@@ -14,12 +14,12 @@ from typing import Any
 from sfwebhooks.endpoints import FINDINGS
 from sfwebhooks.events import event_key_of, lifecycle_id
 from sfwebhooks.outbox.finding_counts import TOP_MAX, FindingCounts, TopFinding
-from sfwebhooks.outbox.rows import EVENT, SCAN
+from sfwebhooks.outbox.rows import EVENT, READABLE, SCAN
 from sfwebhooks.severity import Severity
 
 #: a scan's events of given types with readable data
 EVENTS = f"""
-    FROM event WHERE scan = {SCAN.format("?")} AND json_valid(data) AND type IN (SELECT value FROM json_each(?))
+    FROM event WHERE scan = {SCAN.format("?")} AND {READABLE} AND type IN (SELECT value FROM json_each(?))
 """  # noqa: S608
 
 
@@ -43,14 +43,15 @@ def accepted_scan(sql: sqlite3.Connection, scan_id: str) -> AcceptedScan:
     top = f"SELECT data, severity, at {EVENTS} AND severity > 0 ORDER BY severity DESC, at DESC LIMIT {TOP_MAX}"
     errors = sql.execute(f"SELECT data {EVENTS}", (scan_id, '["module_error"]'))
     start = (scan_id, event_key_of(lifecycle_id(scan_id, "started")))
-    begun = sql.execute(f"SELECT data FROM event WHERE number = ({EVENT}) AND json_valid(data)", start).fetchone()  # noqa: S608
+    begun = sql.execute(f"SELECT data FROM event WHERE number = ({EVENT}) AND {READABLE}", start).fetchone()  # noqa: S608
     return AcceptedScan(
         FindingCounts((str(row[0]), Severity(row[1]), row[2]) for row in sql.execute(counts, found)),
         tuple(_top(json.loads(row[0]), *row[1:]) for row in sql.execute(top, found)),
-        frozenset(module for row in errors for module in json.loads(row[0])["modules"]),
+        frozenset(module for row in errors for module in json.loads(row[0]).get("modules", ())),
         json.loads(begun[0]) if begun else {},
     )
 
 
 def _top(data: Mapping[str, Any], severity: int, at: float) -> TopFinding:
-    return TopFinding(data["event_type"], data["data"], Severity(severity), at, data["module"], data["hash"])
+    host_type, text, module, key = (str(data.get(name, "")) for name in ("event_type", "data", "module", "hash"))
+    return TopFinding(host_type, text, Severity(severity), at, module, key)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import takewhile
 from typing import Callable, Optional
@@ -184,7 +185,7 @@ def next_late(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], no
         alike = f"{free} AND batch IS NULL AND {MARKED} = ?3 AND due_at <= ?4 ORDER BY due_at LIMIT ?5"
         most = 1 if alone else its.size  # of the live ones, only those that no digest may have are in none
         return together(sql, sql.execute(alike, (*given, first[4], now, most)).fetchall(), its)
-    return _members(sql, limits.endpoint, first[1])
+    return _members(sql, limits, first[1])
 
 
 def picked(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], pick: Pick, fresh: bool) -> list[Row]:
@@ -207,7 +208,7 @@ def picked(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], pick:
     if not rows:
         return []
     number, batch, *_ = min(rows, key=lambda row: row[2]) if pick is Pick.SMALLEST else rows[0]
-    return _members(sql, limits.endpoint, batch) if batch else numbered(sql, number)
+    return _members(sql, limits, batch) if batch else numbered(sql, number)
 
 
 def _from_the_ends(
@@ -254,7 +255,8 @@ def numbered(sql: sqlite3.Connection, number: int) -> list[Row]:
     return [*deliveries(sql, NUMBERED, (json.dumps([number]),))]
 
 
-def _members(sql: sqlite3.Connection, endpoint: str, batch: str) -> list[Row]:
-    """Return the waiting deliveries of a batch."""
+def _members(sql: sqlite3.Connection, limits: Limits, batch: str) -> list[Row]:
+    """Return the waiting deliveries of a batch; no more than can be named, if that was made for another format."""
     where = "WHERE d.state = 'waiting' AND d.batch = ? AND d.endpoint = ? ORDER BY d.number"
-    return [*deliveries(sql, where, (batch, endpoint))]
+    room = Filling(replace(limits, size=sys.maxsize, max_bytes=sys.maxsize))
+    return [*takewhile(lambda row: room.takes(row[1]), deliveries(sql, where, (batch, limits.endpoint)))]

@@ -54,6 +54,7 @@ ENDED = (
     f" WHERE d.number IN ({at_an_end(which=f'{FREE} AND d.alone = 0')})"
     " AND (s.number IS NULL OR s.ended IS NOT NULL) ORDER BY d.due_at, d.number LIMIT 1"
 )
+IS_FRESH = f"SELECT 1 FROM delivery d WHERE d.number = ? AND {FRESH}"  # noqa: S608
 #: in SQL: all
 EVERY = -1
 
@@ -124,12 +125,17 @@ def gathered_at(sql: sqlite3.Connection, limits: Limits, part: int, now: float, 
     return 0.0 if first[4] else limits.digesting.due_at(first[3], now)
 
 
-def part_of(sql: sqlite3.Connection, limits: Limits, batch: Batch) -> tuple[int, int]:
+def part_of(sql: sqlite3.Connection, limits: Limits, batch: Batch, first: int) -> tuple[int, int]:
     """Return the number of a digest among those that the findings of its scan need, and how many these are; zeros if it
-    is the only one, or half of one."""
+    is the only one, or what is left of one.
+
+    Args:
+        first: row number of its first delivery.
+    """
     known = sql.execute("SELECT number, total FROM digest_part WHERE batch = ?", (batch.id,)).fetchone()
     scan_id = batch.deliveries[0].event.scan_id
-    if known or limits.digesting.rhythm is not Rhythm.SCAN or batch.is_late or len(batch.deliveries) == 1:
+    is_new = limits.digesting.rhythm is Rhythm.SCAN and not batch.is_late and len(batch.deliveries) > 1
+    if known or not is_new or not sql.execute(IS_FRESH, (first,)).fetchone():
         return known or (0, 0)
     before = (
         "SELECT coalesce(max(number), 0), coalesce(max(total), 0) FROM digest_part WHERE endpoint = ? AND scan_id = ?"

@@ -219,7 +219,7 @@ class Queue:
             self._rows.update({(*place, delivery.id): number for number, delivery in members})
             batch = Batch(tuple(delivery for _, delivery in members))
             if limits.digesting.is_on:
-                batch = replace(batch, part=part_of(sql, limits, batch))
+                batch = replace(batch, part=part_of(sql, limits, batch, members[0][0]))
         single = len(members) == 1 and limits.digesting.is_on and batch.deliveries[0].goes_alone
         # a single one too: it must not come again within a larger batch
         if limits.for_mark(batch.is_late).size > 1 and not single:

@@ -79,6 +79,8 @@ OF_ALL_DELIVERIES = SELECT_DELIVERY.format("delivery d")
 Row = tuple[int, Delivery]
 #: the bytes of no event's id
 NO_KEY = bytes(16)
+#: whether an event's data are an object, as we wrote it
+READABLE = "CASE WHEN json_valid(data) THEN json_type(data) = 'object' ELSE 0 END"
 #: built once: calling an enum takes as long as a check of the file
 SEVERITIES = {int(severity): severity for severity in Severity}
 

@@ -11,7 +11,18 @@ from sfwebhooks.jsontext import Stored
 from sfwebhooks.outbox.accepted import AcceptedScan, accepted_scan
 from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.retention import send_again
-from sfwebhooks.outbox.rows import ADD_SCAN, EVENT, FRESH, ITS_SCANS, LATE, RECEIVERS, SCAN, deliveries, insert
+from sfwebhooks.outbox.rows import (
+    ADD_SCAN,
+    EVENT,
+    FRESH,
+    ITS_SCANS,
+    LATE,
+    READABLE,
+    RECEIVERS,
+    SCAN,
+    deliveries,
+    insert,
+)
 from sfwebhooks.outbox.scan_end import GIVEN, count, end_once, with_receipts
 from sfwebhooks.outbox.scan_receipt import SENT
 from sfwebhooks.outbox.selection import CHUNK, marks
@@ -188,7 +199,7 @@ class Scans:
 
     def found(self, scan_id: str) -> Iterator[WebhookEvent]:
         """Yield the accepted findings and correlations of a scan, without the scan, in order of acceptance."""
-        query = f"SELECT number, id, type, severity, at, data {FOUND} AND json_valid(data) AND number > ?"
+        query = f"SELECT number, id, type, severity, at, data {FOUND} AND {READABLE} AND number > ?"
         last = 0
         while True:
             with self._file.reading() as sql:

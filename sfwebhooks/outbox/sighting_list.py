@@ -1,13 +1,14 @@
 """The sightings of a target for the commands: a target and filters come in, Sightings go out.
 
 A fingerprint has a row for each lineage. It is present if any of them has seen it in its last complete scan or since,
-and gone if none has.
+and gone if none has; returned if none of those that have seen it did so in their complete scan before that.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -31,6 +32,8 @@ class Presence(str, Enum):
     PRESENT = "present"
     #: the last complete scan of those modules that had found it did not
     GONE = "gone"
+    #: it was gone in the complete scan before, and is there again
+    RETURNED = "returned"
 
 
 @dataclass(frozen=True)
@@ -89,20 +92,31 @@ class SightingList:
         with self._file.reading() as sql:
             return [Sighted(*row) for row in sql.execute(query)]
 
-    def of(self, target: str, sought: SightingFilter, limit: int) -> list[Sighting]:
-        """Return the sightings of a target, those of the last scans first. Reads all of them."""
+    def of(
+        self, target: str, sought: SightingFilter, limit: int, severity_of: Callable[[str], int] = lambda kind: 0
+    ) -> list[Sighting]:
+        """Return the sightings of a target, those of the last scans first, of one scan the most severe first. Reads all
+        of them.
+
+        Args:
+            severity_of: returns the severity of a type.
+        """
         with self._file.reading() as sql:
             place = sql.execute("SELECT number FROM target WHERE name = ?", (canonical(target),)).fetchone()
             if place is None:
                 return []
             its = "1" if sought.presence is None else "presence = :presence"
+            worst = _worst(sql, severity_of)
             conditions = [
                 "target = :target",
                 *(["kind IN (SELECT number FROM kind WHERE name GLOB :kind)"] if sought.kind else []),
                 *([] if sought.among is None else ["hex(fingerprint) IN (SELECT value FROM json_each(:among))"]),
             ]
             if sought.presence is None:  # else all must be grouped, which takes five times as long
-                latest = f"SELECT fingerprint FROM sighting WHERE {' AND '.join(conditions)} ORDER BY last DESC"  # noqa: S608
+                latest = (
+                    f"SELECT fingerprint FROM sighting WHERE {' AND '.join(conditions)}"  # noqa: S608
+                    f" ORDER BY last DESC, {worst} DESC, fingerprint"
+                )
                 lines = "SELECT :limit * (1 + count(DISTINCT lineage)) FROM surveyed WHERE target = :target"
                 conditions.append(f"fingerprint IN ({latest} LIMIT ({lines}))")
             query = (
@@ -110,9 +124,9 @@ class SightingList:
                 "SELECT fingerprint, min(kind) kind, min(first) first, max(last) last,"
                 f" {_presence(sql, place[0])} presence"
                 f" FROM sighting WHERE {' AND '.join(conditions)} GROUP BY fingerprint HAVING {its}"
-                " ORDER BY max(last) DESC, fingerprint LIMIT :limit) s"
+                f" ORDER BY max(last) DESC, {worst} DESC, fingerprint LIMIT :limit) s"
                 " JOIN kind k ON k.number = s.kind JOIN surveyed f ON f.number = s.first"
-                " JOIN surveyed l ON l.number = s.last ORDER BY s.last DESC, fingerprint"
+                f" JOIN surveyed l ON l.number = s.last ORDER BY s.last DESC, {worst} DESC, fingerprint"
             )
             among = sought.among or ()
             values = {
@@ -154,25 +168,50 @@ def _fingerprint(event: WebhookEvent) -> bytes | None:
         return None
 
 
+def _worst(sql: sqlite3.Connection, severity_of: Callable[[str], int]) -> str:
+    """Return SQL for the severity of a row's type."""
+    numbers: dict[int, list[str]] = {}
+    for number, name in sql.execute("SELECT number, name FROM kind"):
+        numbers.setdefault(severity_of(name), []).append(str(number))
+    cases = " ".join(f"WHEN kind IN ({', '.join(those)}) THEN {severity}" for severity, those in numbers.items())
+    return f"CASE {cases} END" if cases else "0"
+
+
 def _presence(sql: sqlite3.Connection, target: int) -> str:
     """Return SQL for the presence of a fingerprint, over its rows.
 
     Numbers of scans stand in it, of which a target has few: to look them up for each row would take seconds.
     """
-    gone = {0: "0"}
-    for (line,) in sql.execute("SELECT DISTINCT lineage FROM surveyed WHERE target = ? AND lineage", (target,)):
-        query = "SELECT number, place FROM surveyed WHERE target = ? AND lineage = ? AND complete ORDER BY place DESC"
-        last = sql.execute(query, (target, line)).fetchone()
-        since = "SELECT number FROM surveyed WHERE target = ? AND lineage = ? AND (place IS NULL OR place >= ?)"
-        numbers = [number for (number,) in sql.execute(since, (target, line, last[1]))] if last else []
-        if last:
-            gone[line] = f"last NOT IN ({', '.join(map(str, numbers))}) AND whole <> {last[0]}"
-    cases = " ".join(f"WHEN {line} THEN {words}" for line, words in gone.items())
+    running = sql.execute("SELECT number FROM surveyed WHERE target = ? AND place IS NULL", (target,)).fetchall()
+    # rows of what was sent as new and is recorded by no scan yet, or never
+    words = {0: f"CASE WHEN last NOT IN ({', '.join(str(number) for (number,) in running)}) THEN 0 ELSE 2 END"}
+    words |= {line: _row_presence(sql, target, line) for line in _lineages(sql, target)}
+    cases = " ".join(f"WHEN {line} THEN {case}" for line, case in words.items())
+    best = f"max(CASE lineage {cases} ELSE 2 END)"
     row = sql.execute(
         "SELECT number, is_first FROM surveyed WHERE target = ? AND complete ORDER BY place DESC LIMIT 1", (target,)
     ).fetchone()
     new = f"min(first) >= {row[0]}" if row and not row[1] else "0"
     return (
-        f"CASE WHEN min(CASE lineage {cases} ELSE 0 END) THEN '{Presence.GONE.value}'"
-        f" WHEN {new} THEN '{Presence.NEW.value}' ELSE '{Presence.PRESENT.value}' END"
+        f"CASE {best} WHEN 0 THEN '{Presence.GONE.value}' ELSE CASE WHEN {new} THEN '{Presence.NEW.value}'"
+        f" WHEN {best} = 1 THEN '{Presence.RETURNED.value}' ELSE '{Presence.PRESENT.value}' END END"
+    )
+
+
+def _lineages(sql: sqlite3.Connection, target: int) -> list[int]:
+    query = "SELECT DISTINCT lineage FROM surveyed WHERE target = ? AND lineage AND complete"
+    return [line for (line,) in sql.execute(query, (target,))]
+
+
+def _row_presence(sql: sqlite3.Connection, target: int, line: int) -> str:
+    """Return SQL for a row of a lineage that has a complete scan: 0 gone, 1 returned, 2 present."""
+    query = "SELECT number, place FROM surveyed WHERE target = ? AND lineage = ? AND complete ORDER BY place DESC"
+    (last, place), *before = sql.execute(f"{query} LIMIT 2", (target, line)).fetchall()
+    since = "SELECT number FROM surveyed WHERE target = ? AND lineage = ? AND (place IS NULL OR place >= ?)"
+    numbers = ", ".join(str(number) for (number,) in sql.execute(since, (target, line, place)))
+    # without one before, nobody knows whether it was gone
+    returned = f"last = {last} AND whole NOT IN (0, {before[0][0]}) OR" if before else ""
+    return (
+        f"CASE WHEN last NOT IN ({numbers}) AND whole <> {last} THEN 0"
+        f" WHEN {returned} last <> {last} AND whole NOT IN (0, {last}) THEN 1 ELSE 2 END"
     )

@@ -44,8 +44,12 @@ SEE = f"""
         CASE WHEN EXISTS (SELECT 1 FROM surveyed WHERE number = sighting.last AND complete) THEN last ELSE whole END
     WHERE last <> ?5
 """  # noqa: S608
-#: what was sent as new, and is now recorded in its scan's lineage
-SENT_AS_NEW = "DELETE FROM sighting WHERE target = ? AND fingerprint = ? AND lineage = 0 AND first = ?"
+#: what was sent as new, and is now recorded in its scan's lineage. If a scan at the same time was recorded before, the
+#: row there names that one as the first: then this one still says to it that another has sent it
+SENT_AS_NEW = """
+    DELETE FROM sighting WHERE target = ?1 AND fingerprint = ?2 AND lineage = 0 AND first = ?3 AND EXISTS (
+        SELECT 1 FROM sighting WHERE target = ?1 AND fingerprint = ?2 AND lineage = ?4 AND first = ?3)
+"""
 #: other scans (not ?3) of a target (?1) and a lineage (?2) that are recorded just now, or were after one (?4) ended
 OTHERS = "FROM surveyed WHERE target = ?1 AND lineage = ?2 AND number <> ?3 AND"
 #: what a scan (?3) saw and another (?4) did not, then the opposite
@@ -301,7 +305,7 @@ def _see(sql: sqlite3.Connection, chunk: Sequence[Seen], place: tuple[int, int, 
     sql.executemany("INSERT OR IGNORE INTO kind (name) VALUES (?)", [(kind,) for kind in {kind for _, kind in chunk}])
     ordered = sorted(chunk)  # neighbours share pages
     sql.executemany(SEE, [(target, found, line, kind, number) for found, kind in ordered])
-    return sql.executemany(SENT_AS_NEW, [(target, found, number) for found, _ in ordered]).rowcount
+    return sql.executemany(SENT_AS_NEW, [(target, found, number, line) for found, _ in ordered]).rowcount
 
 
 def _comparable(sql: sqlite3.Connection, mine: _Scan) -> tuple[_Scan | None, str]:

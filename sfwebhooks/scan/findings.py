@@ -69,6 +69,8 @@ def event_of_finding(
         enrichment: has its severity, and adds what is known of the CVE of a vulnerability.
     """
     try:
+        if not isinstance(finding.hash, str):
+            raise TypeError(f"its hash is of type {type(finding.hash).__name__}")
         special = special_of(finding.type)
         text = clean_text(finding.data)
         if finding.module == escapes.TARGET:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sfwebhooks.events import Scan, WebhookEvent, finding_id
 from sfwebhooks.outbox.accepted import AcceptedScan
@@ -63,9 +64,13 @@ def possible_hashes(database: HostDatabase, scan: Scan, screen: Screen, known: C
         known: ids of events to skip.
     """
     endpoints, severities = screen.at(scan.target), database.enrichment.severities
-    for event_hash, event_type, risk, exploited in database.index(scan.id):
-        is_new = finding_id(scan.id, event_hash) not in known
-        if is_new and findings.is_wanted(event_type, risk, endpoints, bool(exploited), severities):
+
+    @lru_cache(maxsize=1024)
+    def is_wanted(event_type: str, risk: int, exploited: int) -> bool:
+        return findings.is_wanted(event_type, risk, endpoints, bool(exploited), severities)
+
+    for event_hash, *kind in database.index(scan.id):
+        if is_wanted(*kind) and finding_id(scan.id, event_hash) not in known:
             yield event_hash
 
 

@@ -16,6 +16,7 @@ from sfwebhooks import system
 from sfwebhooks.enrichment.cves import TEXT_MAX
 from sfwebhooks.enrichment.enrichment import NO_ENRICHMENT, Enrichment
 from sfwebhooks.errors import ConfigError
+from sfwebhooks.events import LAST_SECOND
 from sfwebhooks.files import demand_database, is_deleted
 from sfwebhooks.outbox.finding_counts import FindingCounts, TopFinding
 from sfwebhooks.scan.correlations import EVIDENCE_MAX, Correlation
@@ -31,17 +32,25 @@ FINISHED, ABORTED, FAILED = OVER = ("FINISHED", "ABORTED", "ERROR-FAILED")
 #: why a host is not supported
 NO_SCANS = "this SpiderFoot is not supported: it has no sfscan.py, which starts scans"
 NO_FILE = "this SpiderFoot is not supported: its database is not a file but a server such as PostgreSQL"
-#: a result's data, which the host's tables allow to be NULL or bytes
-DATA = "ifnull(CAST(data AS TEXT), '')"
-#: its risk, which may be of any type too
+#: SQL for a column that the host's tables allow to be NULL or bytes, as a text
+TEXT = "ifnull(CAST({} AS TEXT), '')"
+#: a result's data, type and module
+DATA, TYPE, FROM_MODULE = (TEXT.format(column) for column in ("data", "type", "module"))
+#: its risk, and its time in epoch seconds, which may be of any type too
 RISK = "ifnull(CAST(risk AS INTEGER), 0)"
+GENERATED = "ifnull(CAST(generated AS REAL), 0.0)"
+#: SQL for a time of a scan, in epoch seconds; 0: there is none
+SECONDS = f"max(0.0, min(ifnull(CAST({{}} AS REAL), 0.0) / 1000.0, {LAST_SECOND}))"
+#: a scan's start, end, name, target and status
+STARTED, ENDED = SECONDS.format("started"), SECONDS.format("ended")
+NAME, TARGET, STATUS = (TEXT.format(column) for column in ("name", "seed_target", "status"))
 #: whether it is a vulnerability that is known to be exploited; four bytes are the most that a character has
 EXPLOITED = (
     f"CASE WHEN type GLOB 'VULNERABILITY*' THEN exploited(substr(CAST(data AS BLOB), 1, {4 * TEXT_MAX})) ELSE 0 END"
 )
-COLUMNS = f"hash, type, {DATA}, module, generated, confidence, visibility, risk, source_event_hash"
+COLUMNS = f"hash, {TYPE}, {DATA}, {FROM_MODULE}, {GENERATED}, confidence, visibility, risk, source_event_hash"
 #: the same in the order of `Finding`, up to its sources
-WITHOUT_SOURCES = f"type, {DATA}, module, hash, generated, confidence, visibility, risk"
+WITHOUT_SOURCES = f"{TYPE}, {DATA}, {FROM_MODULE}, hash, {GENERATED}, confidence, visibility, risk"
 #: findings that are read at once
 PART = 1000
 #: limit of a read during a scan, in seconds: the scan cannot write meanwhile, or waits for us
@@ -156,7 +165,7 @@ class HostDatabase:
     def scan(self, scan_id: str) -> ScanRow | None:
         """Return a scan, or None if the host does not know it."""
         rows = self._rows(
-            "SELECT name, seed_target, started / 1000.0, ended / 1000.0, status FROM tbl_scan_instance WHERE guid = ?",
+            f"SELECT {NAME}, {TARGET}, {STARTED}, {ENDED}, {STATUS} FROM tbl_scan_instance WHERE guid = ?",  # noqa: S608
             scan_id,
         )
         if not rows:
@@ -172,9 +181,8 @@ class HostDatabase:
     def instances(self) -> list[tuple[str, str, str, float, float, str]]:
         """Return id, name, target, start, end (both epoch seconds, 0: none) and status of all scans; names and targets
         as stored (see `escapes`)."""
-        times = "max(ifnull(started, 0), ifnull(created, 0)) / 1000.0, ifnull(ended, 0) / 1000.0"
-        query = f"SELECT guid, name, seed_target, {times}, status FROM tbl_scan_instance"  # noqa: S608
-        return [(*map(str, row[:3]), *map(float, row[3:5]), str(row[5])) for row in self._rows(query)]  # type: ignore[misc]
+        times = f"max({STARTED}, {SECONDS.format('created')}), {ENDED}"
+        return self._rows(f"SELECT {TEXT.format('guid')}, {NAME}, {TARGET}, {times}, {STATUS} FROM tbl_scan_instance")  # noqa: S608
 
     def modules_of(self, scan_ids: Collection[str], until: float) -> dict[str, list[str]]:
         """Return the modules of some scans, without output modules.
@@ -218,7 +226,7 @@ class HostDatabase:
     def counts(self, scan_id: str) -> FindingCounts:
         """Return the number of a scan's findings by type and severity."""
         rows = self._rows(
-            f"SELECT type, {RISK}, {self._exploited}, count(*) FROM tbl_scan_results"  # noqa: S608
+            f"SELECT {TYPE}, {RISK}, {self._exploited}, count(*) FROM tbl_scan_results"  # noqa: S608
             " WHERE scan_instance_id = ? AND type <> ? GROUP BY 1, 2, 3",
             *(scan_id, ROOT),
         )
@@ -235,7 +243,7 @@ class HostDatabase:
     def standing(self, scan_id: str) -> tuple[str, float, FindingCounts] | None:
         """Return a scan's status, start (epoch seconds) and counts, in one read; None if the host does not know it."""
         rows = self._rows(
-            "SELECT i.status, i.started / 1000.0, r.type,"  # noqa: S608
+            f"SELECT {TEXT.format('i.status')}, {SECONDS.format('i.started')}, CAST(r.type AS TEXT),"  # noqa: S608
             f" {RISK}, {self._exploited}, count(r.type) FROM tbl_scan_instance i"
             " LEFT JOIN tbl_scan_results r ON r.scan_instance_id = i.guid AND r.type <> ?"
             " WHERE i.guid = ? GROUP BY 3, 4, 5",
@@ -250,15 +258,15 @@ class HostDatabase:
     def worst(self, scan_id: str, number: int) -> list[TopFinding]:
         """Return a scan's worst findings, the newest first among equals, without informational ones."""
         with closing(self._open()) as connection:
-            connection.create_function("severity_of", 3, self.enrichment.severities.of, deterministic=True)
-            severity = f"severity_of(type, {RISK}, {self._exploited})"
+            connection.create_function("severity_of", 3, self._severity_of, deterministic=True)
+            severity = f"severity_of(CAST(type AS BLOB), {RISK}, {self._exploited})"
             rows = connection.execute(
-                f"SELECT type, {DATA}, {severity}, generated, module, hash"  # noqa: S608
+                f"SELECT {TYPE}, {DATA}, {severity}, {GENERATED}, {FROM_MODULE}, {TEXT.format('hash')}"  # noqa: S608
                 " FROM tbl_scan_results WHERE rowid IN ("
                 f"SELECT rowid FROM tbl_scan_results WHERE scan_instance_id = ?1 AND type <> ?2"
                 f" AND {severity} > 0"
-                f" ORDER BY {severity} DESC, generated DESC, rowid DESC LIMIT ?3)"
-                " ORDER BY 3 DESC, generated DESC, rowid DESC",
+                f" ORDER BY {severity} DESC, {GENERATED} DESC, rowid DESC LIMIT ?3)"
+                " ORDER BY 3 DESC, 4 DESC, rowid DESC",
                 (scan_id, ROOT, number),
             ).fetchall()
         return [TopFinding(row[0], row[1], Severity(row[2]), *row[3:6]) for row in rows]
@@ -305,7 +313,7 @@ class HostDatabase:
         """Return hash, type and risk of all findings of a scan, and 1 or 0: whether they are vulnerabilities that are
         known to be exploited; in order of creation."""
         query = (
-            f"SELECT hash, type, {RISK}, {self._exploited} FROM tbl_scan_results"  # noqa: S608
+            f"SELECT hash, {TYPE}, {RISK}, {self._exploited} FROM tbl_scan_results"  # noqa: S608
             " WHERE scan_instance_id = ? AND type <> ? ORDER BY rowid"
         )
         return self._rows(query, scan_id, ROOT)
@@ -315,7 +323,7 @@ class HostDatabase:
         with closing(self._open()) as connection:
 
             def fetch(event_hash: str) -> Any:
-                query = f"SELECT {COLUMNS} FROM tbl_scan_results WHERE scan_instance_id = ? AND hash = ?"  # noqa: S608
+                query = f"SELECT {COLUMNS} FROM tbl_scan_results WHERE scan_instance_id = ? AND hash IS ?"  # noqa: S608
                 return connection.execute(query, (scan_id, event_hash)).fetchone()
 
             for row in map(fetch, hashes):
@@ -325,7 +333,7 @@ class HostDatabase:
     def of_types(self, scan_id: str, types: Collection[str]) -> Iterator[tuple[str, str, str]]:
         """Yield type, data and module of a scan's findings of some types, in order of creation."""
         query = (
-            f"SELECT type, {DATA}, module FROM tbl_scan_results WHERE scan_instance_id = ?"  # noqa: S608
+            f"SELECT {TYPE}, {DATA}, {FROM_MODULE} FROM tbl_scan_results WHERE scan_instance_id = ?"  # noqa: S608
             f" AND type IN ({', '.join('?' * len(types))}) ORDER BY rowid"
         )
         with closing(self._open()) as connection:
@@ -354,10 +362,13 @@ class HostDatabase:
         Args:
             is_meant: whether the scans of a target, as the host has it, are meant.
         """
-        marked = f"SELECT type, {DATA}, module FROM tbl_scan_results WHERE scan_instance_id = ? AND false_positive = 1"  # noqa: S608
+        marked = (
+            f"SELECT {TYPE}, {DATA}, {FROM_MODULE} FROM tbl_scan_results"  # noqa: S608
+            " WHERE scan_instance_id = ? AND false_positive = 1"
+        )
         with closing(self._open()) as connection:
             scans = connection.execute(
-                "SELECT guid, seed_target FROM tbl_scan_instance ORDER BY created DESC"
+                f"SELECT guid, {TARGET} FROM tbl_scan_instance ORDER BY created DESC"  # noqa: S608
             ).fetchall()
             for scan_id, target in scans:
                 if is_meant(target):
@@ -378,7 +389,7 @@ class HostDatabase:
     def evidence(self, scan_id: str, correlations: Iterable[Correlation]) -> Iterator[list[Source]]:
         """Yield the first events that each correlation rests on."""
         query = (
-            f"SELECT r.type, {DATA}, r.module, r.hash FROM tbl_scan_correlation_results_events e"  # noqa: S608
+            f"SELECT {TYPE}, {DATA}, {FROM_MODULE}, {TEXT.format('r.hash')} FROM tbl_scan_correlation_results_events e"  # noqa: S608
             " JOIN tbl_scan_results r ON r.scan_instance_id = ? AND r.hash = e.event_hash"
             " WHERE e.correlation_id = ? ORDER BY e.rowid LIMIT ?"
         )
@@ -405,6 +416,9 @@ class HostDatabase:
 
     def _is_exploited(self, data: bytes | None) -> bool:
         return self.enrichment.is_exploited((data or b"").decode("utf-8", "replace"))
+
+    def _severity_of(self, host_type: bytes, risk: int, exploited: int) -> Severity:
+        return self.enrichment.severities.of(host_type.decode("utf-8", "replace"), risk, bool(exploited))
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
         with closing(self._open()) as connection:

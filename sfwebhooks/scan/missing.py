@@ -43,6 +43,11 @@ class Earlier:
     def _is_first(self) -> bool:
         return self._sightings.is_first(self.scan.id, self.scan.target)
 
+    @property
+    def muted_for_all(self) -> Iterator[bytes]:
+        """The fingerprints that are muted for all endpoints."""
+        return (key for key, names in self._muted.items() if "" in names)
+
     def can_withhold(self, endpoints: Iterable[Endpoint]) -> bool:
         """Return whether anything can be withheld from some endpoints."""
         return bool(self._muted) or any(one.only_new for one in endpoints)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain, islice
 
@@ -124,12 +125,12 @@ class Survey:
 
     def _meant(self, found: Surface) -> Surface:
         """Return a comparison without correlations, which may be lost with a killed process, and without what users
-        marked as false positive."""
+        marked as false positive or muted for all endpoints."""
+        dismissed = self._screen.false_positives.union(self._earlier.muted_for_all)
         new, gone = (
-            tuple((key, kind) for key, kind in side
-                  if kind != CORRELATION and key not in self._screen.false_positives)
+            tuple((key, kind) for key, kind in side if kind != CORRELATION and key not in dismissed)
             for side in (found.new, found.gone)
-        )  # fmt: skip
+        )
         is_same = not (found.not_comparable or new or gone)
         since = found.unchanged_since if found.unchanged_since is not None or not is_same else found.previous_at
         return replace(found, new=new, gone=gone, unchanged_since=since)
@@ -163,14 +164,27 @@ class Survey:
     def _lacking(self, event: WebhookEvent, receivers: set[str]) -> list[Wanted]:
         """Return who wants an event and has no delivery of it; count who asked for it by name and does not want it."""
         wanted, withheld = self._screen.of(event)
+        if receivers and any(one.endpoint not in receivers for one in wanted) and is_cut(event):
+            wanted, withheld = self._screen.of(self._as_accepted(event))
         for name, reason in withheld.items():
             if name not in receivers:
                 self._count(event, name, reason)
         return [one for one in wanted if one.endpoint not in receivers]
 
+    def _as_accepted(self, event: WebhookEvent) -> WebhookEvent:
+        """Return an event with the data by which it was screened live, of which the host keeps only the first part."""
+        with suppress(ValueError, AttributeError):  # damaged
+            return self._outbox.scans.event(event.id) or event
+        return event
+
     def _count(self, event: WebhookEvent, endpoint: str, reason: Withheld) -> None:
         self._counts[endpoint, reason] += 1
         self._besides[endpoint] += event.type not in FINDINGS
+
+
+def is_cut(event: WebhookEvent) -> bool:
+    """Return whether the host's database may have only the first part of a finding's data."""
+    return event.type in FINDINGS and len(event.data.get("data", "")) >= fingerprints.DATA_COUNTED
 
 
 def wants_comparison(endpoint: Endpoint) -> bool:

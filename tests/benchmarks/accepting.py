@@ -62,20 +62,20 @@ def numbered(number: int) -> Finding:
 
 
 @contextmanager
-def a_run(endpoints: int, wanted: str = "all") -> Iterator[ScanRun]:
+def a_run(endpoints: int, wanted: str = "all", **keys: str) -> Iterator[ScanRun]:
     """Lend a scan of this process with so many endpoints, whose receivers are dead."""
     with tempfile.TemporaryDirectory() as folder:
-        mapping = {f"team{n}": {"url": f"{DEAD}{n}", "events": wanted} for n in range(endpoints)}
+        mapping = {f"team{n}": {"url": f"{DEAD}{n}", "events": wanted, **keys} for n in range(endpoints)}
         scan = a_scan(database=str(Path(folder) / "spiderfoot.db"))
         a_host_database(Path(scan.database), scan)
         yield ScanRun(scan, load_mapping(mapping), Path(folder))
 
 
-def accepting(endpoints: int, wanted: str = "all") -> Callable[[int], Measure]:
+def accepting(endpoints: int, wanted: str = "all", **keys: str) -> Callable[[int], Measure]:
     """Return a row: findings accepted for so many endpoints."""
 
     def row(events: int) -> Measure:
-        with a_run(endpoints, wanted) as run:
+        with a_run(endpoints, wanted, **keys) as run:
             run.begin()
             measure = each([numbered(number) for number in range(events)], run.accept)
             run.end()
@@ -87,6 +87,7 @@ def accepting(endpoints: int, wanted: str = "all") -> Callable[[int], Measure]:
 ROWS = {
     **with_null_row(BARE, bare(), compares="p50"),
     "accept: ScanRun, no endpoint wants it": Row(accepting(1, "scan_*"), BARE, compares="p50"),
+    "accept: ScanRun, data_match withholds it": Row(accepting(1, data_match="no such text"), BARE, compares="p50"),
     "accept: ScanRun, one endpoint": Row(accepting(1), BARE, compares="p50"),
     "accept: ScanRun, ten endpoints": Row(accepting(10), BARE, compares="p50"),
 }

@@ -24,6 +24,7 @@ from tests.benchmarks import (
     scanning,
     sighting,
     starting,
+    surveying,
     waiting,
 )
 from tests.benchmarks.measure import Measure, Row
@@ -35,6 +36,7 @@ ROWS: dict[str, Row] = {
     **accepting.ROWS,
     **handling.ROWS,
     **sighting.ROWS,
+    **surveying.ROWS,
     **delivering.ROWS,
     **rendering.ROWS,
     **emitting.ROWS,

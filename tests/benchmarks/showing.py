@@ -17,6 +17,8 @@ from tests.benchmarks.figures import NULL_LEAST, NULL_MOST
 GROUPS = {
     "accept": "What an event costs the scan until it is on disk, against a commit of the same bytes with bare sqlite3.",
     "sightings": "The same for an endpoint with `only_new`, against one that wants everything.",
+    "survey": "The end of a scan for each of its findings, against one whose endpoint was sent all of them: then they"
+    " are not read once more.",
     "deliver": "Deliveries a second and their CPU in the sending process, against a bare loop of `Session.post` that"
     " stores and signs nothing. Ours are durable and signed.",
     "render": "A message from the stored event, against `json.dumps` of the same data.",

@@ -37,7 +37,12 @@ def findings(number: int) -> list[Finding]:
     return [numbered(at)._replace(data=text) for at, text in enumerate(texts(number, DATA))]
 
 
-def survey(folder: Path, found: Sequence[Seen]) -> None:
+def survey(folder: Path, found: Sequence[Finding]) -> None:
+    """Record a first scan that found something."""
+    record(folder, [(of_finding(one.type, one.data), one.type) for one in found])
+
+
+def record(folder: Path, found: Sequence[Seen]) -> None:
     """Record a first scan."""
     with closing(Outbox(folder / FILE, storage=ROOMY)) as outbox:
         outbox.sightings.record("5C4AFFFF", a_scan().target, lineage_of(["sfp_example"]), found, NOW)
@@ -62,8 +67,7 @@ def accepting(only_new: bool, known: bool = False) -> Callable[[int], Measure]:
 
     def row(events: int) -> Measure:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            found = [(of_finding(one.type, one.data), one.type) for one in findings(events if known else 0)]
-            survey(Path(folder), found)
+            survey(Path(folder), findings(events if known else 0))
             return accepted(Path(folder), events, only_new)
 
     return row
@@ -81,7 +85,7 @@ def accepting_among(sightings: int) -> Measure:
 def filled(number: int) -> tempfile.TemporaryDirectory[str]:
     """Return a data folder with so many sightings of a target; it ends with this process."""
     folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-    survey(Path(folder.name), [(of_finding("VULNERABILITY_CVE_HIGH", "first"), "VULNERABILITY_CVE_HIGH")])
+    record(Path(folder.name), [(of_finding("VULNERABILITY_CVE_HIGH", "first"), "VULNERABILITY_CVE_HIGH")])
     query = (
         "INSERT INTO sighting SELECT target, ?, lineage, kind, version, first, last, whole"
         " FROM (SELECT * FROM sighting LIMIT 1)"

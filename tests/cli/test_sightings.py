@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,6 +19,7 @@ from sfwebhooks.retry import State
 from sfwebhooks.screening import Wanted
 from tests.builders import NOW, a_host_database, a_scan, an_event
 from tests.filled import HOSTILE, begin, send
+from tests.terminals import in_terminal
 
 CVE = "VULNERABILITY_CVE_HIGH"
 TARGET = "acme.example"
@@ -34,14 +36,22 @@ def fingerprint(data: str, kind: str = CVE) -> str:
     return found.hex()
 
 
-def scanned(outbox: Outbox, scan_id: str, *found: str, at: float = NOW, target: str = TARGET, kind: str = CVE) -> None:
+def scanned(
+    outbox: Outbox,
+    scan_id: str,
+    *found: str,
+    at: float = NOW,
+    target: str = TARGET,
+    kind: str = CVE,
+    complete: bool = True,
+) -> None:
     """Let a scan find CVEs for an endpoint that wants everything, and end."""
     events = [event(data, scan_id, kind, target=target) for data in found]
     begin(outbox, a_scan(scan_id, target=target))
     outbox.accept([(one, [Wanted("team", "all")]) for one in events], at)
     seen = [(bytes.fromhex(fingerprint(data, kind)), kind) for data in found]
     outbox.sightings.record(scan_id, target, lineage_of(["sfp_x"]), seen, at)
-    outbox.sightings.finish(scan_id, True, "", at)
+    outbox.sightings.finish(scan_id, complete, "" if complete else "aborted", at)
 
 
 @pytest.fixture
@@ -80,6 +90,59 @@ def test_what_is_new_present_and_gone_is_listed_the_last_seen_first(run: Any) ->
     assert [*found][-1] == "CVE-1"
     assert (found["CVE-2"]["first_scan"], found["CVE-2"]["last_scan"]) == ("5C4A0001", "5C4A0002")
     assert found["CVE-3"]["fingerprint"] == fingerprint("CVE-3")
+
+
+def test_of_one_scan_the_most_severe_are_first_by_the_settings(run: Any, folder: Path) -> None:
+    kinds = {"TCP_PORT_OPEN": "low", "INTERNET_NAME": "critical", CVE: "high", "correlation_found": None}
+    with (folder / "webhooks.ini").open("a") as file:
+        file.write("[webhooks-severity]\ncritical = INTERNET_N*\n")
+    with closing(Outbox(folder / "webhooks.db")) as outbox:
+        begin(outbox, a_scan("5C4A0003"))
+        seen = [(bytes.fromhex(fingerprint("x", kind)), kind) for kind in kinds]
+        outbox.sightings.record("5C4A0003", TARGET, lineage_of(["sfp_x"]), seen, NOW + 90)
+        outbox.sightings.finish("5C4A0003", True, "", NOW + 90)
+    expected = [("INTERNET_NAME", "critical"), (CVE, "high"), ("TCP_PORT_OPEN", "low"), ("correlation_found", None)]
+    for words, number in (((), 7), (("--new",), 4), (("--limit", "2"), 2)):
+        found = [*map(json.loads, run("sightings", TARGET, "--json", *words).splitlines())]
+        assert [(one["type"], one["severity"]) for one in found[:4]] == expected[:number]
+        assert len(found) == number
+
+
+def test_what_was_gone_and_is_there_again_has_returned(run: Any, folder: Path) -> None:
+    with closing(Outbox(folder / "webhooks.db")) as outbox:
+        scanned(outbox, "5C4A0003", "CVE-1", "CVE-2", at=NOW + 120)
+    assert {data: fields["state"] for data, fields in listed(run).items()} == {
+        "CVE-1": "returned",
+        "CVE-2": "present",
+        "CVE-3": "gone",
+    }
+    assert [*listed(run, "--returned")] == ["CVE-1"]
+    assert listed(run, "--new") == {}
+    with closing(Outbox(folder / "webhooks.db")) as outbox:
+        scanned(outbox, "5C4A0004", "CVE-1", at=NOW + 180)
+    assert [*listed(run, "--returned")] == [], "it is there since"
+
+
+def test_what_an_aborted_scan_finds_again_has_returned(run: Any, folder: Path) -> None:
+    with closing(Outbox(folder / "webhooks.db")) as outbox:
+        scanned(outbox, "5C4A0003", "CVE-1", complete=False, at=NOW + 120)
+    assert [*listed(run, "--returned")] == ["CVE-1"]
+
+
+def test_a_narrow_terminal_has_the_data_in_a_line_of_their_own(folder: Path) -> None:
+    data = "CVE-2026-0009: a long text that says what is wrong with the machine <and where it is>"
+    with closing(Outbox(folder / "webhooks.db")) as outbox:
+        scanned(outbox, "5C4A0003", data, "CVE-2", at=NOW + 120)
+    code, shown = in_terminal(["sightings", TARGET, "--new", "--folder", str(folder)], [])
+    lines = re.sub("\x1b\\[[0-9;]*m", "", shown).splitlines()
+    assert code == 0
+    assert lines[0].split() == ["fingerprint", "severity", "type", "last", "seen", "state"]
+    assert lines[2] == f"  {data[:77]}…"
+
+
+@pytest.mark.parametrize("words", [("--new",), ("--gone", "--type", "X"), ("--undelivered",)])
+def test_a_selection_without_a_target_is_an_error(run: Any, words: tuple[str, ...]) -> None:
+    assert f"give a TARGET; the last targets are: {TARGET}" in run("sightings", *words, code=1)
 
 
 @pytest.mark.parametrize(("option", "data"), [("--new", "CVE-3"), ("--gone", "CVE-1")])
@@ -219,6 +282,12 @@ def test_a_finding_that_several_targets_have_needs_its_target(run: Any, folder: 
 )
 def test_a_wrong_name_is_explained(run: Any, words: tuple[str, ...], expected: str) -> None:
     assert expected in run(*words, code=1)
+
+
+def test_an_empty_name_of_an_endpoint_mutes_for_none(run: Any) -> None:
+    """As that of a variable that is not set."""
+    run("mute", fingerprint("CVE-2"), "--endpoint", "", code=1)
+    assert run("mute", "--json") == ""
 
 
 def test_an_event_that_is_no_finding_cannot_be_muted(run: Any, folder: Path) -> None:

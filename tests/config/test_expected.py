@@ -41,6 +41,21 @@ def test_each_indented_line_is_a_target_or_the_name_of_a_scan(tmp_path: Path, na
     ]
 
 
+@pytest.mark.parametrize("section", ["webhooks-expect", "webhooks-severity"])
+def test_a_secret_in_the_wrong_section_is_not_shown(section: str, tmp_path: Path) -> None:
+    """The lines below an endpoint's are its own if the section above them was put between."""
+    secret, password = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "hunter2-very-secret-pw"
+    lines = (
+        f"secret = {secret}\nhigh = {secret}\n{secret}\npassword = {password}\nn = 0 2 * * *\n  {secret}\n  {secret}\n"
+    )
+    (tmp_path / "webhooks.ini").touch(0o600)
+    (tmp_path / "webhooks.ini").write_text(f"{TEAM}[{section}]\n{lines}")
+    found = load(tmp_path / "webhooks.ini")
+    assert found.mistakes
+    said = " ".join(map(str, (*found.mistakes, *found.warnings)))
+    assert not [word for word in (secret, secret[:14], password, password[8:]) if word in said]
+
+
 def test_a_json_file_and_a_mapping_have_lists(tmp_path: Path) -> None:
     mapping = {
         "team": {"url": "https://team.test/x", "secret": "a secret of the team"},

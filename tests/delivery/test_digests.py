@@ -330,6 +330,37 @@ def test_a_refused_finding_costs_a_digest_only_itself(channel: Start) -> None:
     assert [number for number, state in dead if state != "delivered"] == [3]
 
 
+def test_the_halves_of_a_refused_digest_are_no_parts_of_their_scan(channel: Start) -> None:
+    one = channel(SCAN)
+    one.begin(a_scan())
+    one.find(*range(1, NAMED_MAX + 6), severity=Severity.HIGH)
+    one.end(a_scan())
+    one.slack.instead = Answer(400)
+    for _ in range(20):
+        one.step(3)
+    one.slack.instead = None
+    one.replace()  # whose successor finds the halves in the outbox
+    one.finish(3600)
+    parts = [head for head in one.headlines if " of " in head]
+    assert one.states() == {"delivered": NAMED_MAX + 6}
+    assert parts == ["5 findings (2 of 2)"], one.headlines
+
+
+def test_a_digest_made_for_a_channel_with_more_room_names_all(channel: Start) -> None:
+    one = channel(AUTO)
+    room, one.endpoint = one.endpoint, replace(one.endpoint, format="pagerduty")
+    one.replace()
+    one.find(*range(1, NAMED_MAX + 6), severity=Severity.HIGH)
+    one.slack.instead = Answer(503)
+    one.step()
+    one.slack.instead, one.endpoint = None, room
+    one.replace()
+    one.finish(60)
+    told = words(one.slack.taken)
+    assert all(f"CVE-2026-{number:04d}" in told for number in range(1, NAMED_MAX + 6))
+    assert one.states() == {"delivered": NAMED_MAX + 5}
+
+
 # --- age
 
 

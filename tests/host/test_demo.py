@@ -48,7 +48,8 @@ def test_the_demo_verifies_all_that_was_accepted_and_cleans_up(tmp_path: Path, u
     assert done.returncode == 0, done.stdout + done.stderr
     rows = re.findall(r"^(\w+) +.*?(\d+) +(\d+) +(\d+) *$", done.stdout, re.M)
     assert [row[0] for row in rows] == ["security_team", "siem_system", "slack_alerts"]
-    assert all(int(accepted) == int(received) == int(verified) > 0 for _, accepted, received, verified in rows)
+    # what goes in a digest is several deliveries and one request
+    assert all(int(accepted) == int(verified) >= int(requests) > 0 for _, accepted, verified, requests in rows)
     assert "Scan completed" in done.stdout and '"severity_level"' in done.stdout
     assert re.search(r"findings in [\d.]+ s; without webhooks [\d.]+ s", done.stdout)
     assert list(tmp_path.iterdir()) == []

@@ -161,6 +161,20 @@ def test_two_scans_of_a_target_at_once_send_something_new_once(outbox: Outbox) -
     assert finish(outbox, one, "a", "b") == Surface("5C4A0003", NOW, unchanged_since=NOW)
 
 
+def test_what_another_scan_has_sent_stays_known_to_one_that_was_recorded_before_it(outbox: Outbox) -> None:
+    """A process that was killed after it had recorded its scan is followed by one that asks again."""
+    finish(outbox, a_scan("5C4A0001"))
+    killed, other = a_scan("5C4A0002"), a_scan("5C4A0003")
+    begin(outbox, killed)
+    assert accept(outbox, other, "a") == ["a"]
+    finish(outbox, killed, "a")
+    finish(outbox, other, "a")
+    assert accept(outbox, killed, "a") == []
+    assert [one.presence for one in outbox.sighting_list.of(killed.target, SightingFilter(), 9)] == [Presence.NEW]
+    finish(outbox, a_scan("5C4A0004"))
+    assert [one.presence for one in outbox.sighting_list.of(killed.target, SightingFilter(), 9)] == [Presence.GONE]
+
+
 def test_both_of_two_first_scans_at_once_are_baselines(outbox: Outbox) -> None:
     one, other = a_scan("5C4A0001"), a_scan("5C4A0002")
     assert accept(outbox, one, "a") == accept(outbox, other, "a") == []
@@ -428,5 +442,5 @@ def test_what_was_sent_as_new_has_one_row_once_its_scan_is_recorded(outbox: Outb
     finish(outbox, a_scan("5C4A0002"), "a")
     assert len(rows_of(outbox.path, "SELECT * FROM sighting")) == 1
     finish(outbox, a_scan("5C4A0003"))
-    (found,) = outbox.sighting_list.of("acme.example", SightingFilter(), 9)
+    (found,) = outbox.sighting_list.of("acme.example", SightingFilter(), 9, len)
     assert found.presence is Presence.GONE

@@ -313,9 +313,9 @@ def test_a_database_that_cannot_be_read_is_named_in_the_log(
 
 
 def test_a_scan_whose_end_cannot_be_made_is_logged_as_a_bug(
-    outbox: Outbox, scan: Scan, database: Path, caplog: pytest.LogCaptureFixture
+    outbox: Outbox, scan: Scan, caplog: pytest.LogCaptureFixture
 ) -> None:
-    change(database, "UPDATE tbl_scan_instance SET started = 'rubbish', name = 7")
+    sql(outbox, """UPDATE event SET type = 'module_error', data = '{"modules": 7}'""")
     with caplog.at_level(logging.ERROR, "spiderfoot.webhooks"):
         assert report_dead_scans(outbox, SETTINGS) == 0
     assert [(record.getMessage(), bool(record.exc_info)) for record in caplog.records] == [

@@ -19,6 +19,7 @@ import pytest
 
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.errors import NotYetError
 from sfwebhooks.events import Scan, timestamp
 from sfwebhooks.fingerprints import lineage_of, of_finding
 from sfwebhooks.outbox.locks import scan_lock
@@ -26,9 +27,11 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
 from sfwebhooks.scan.false_positives import screen_for
 from sfwebhooks.scan.findings import Finding, Source, event_of_finding
-from sfwebhooks.scan.host_database import HostDatabase
+from sfwebhooks.scan.host_database import PART, HostDatabase
 from sfwebhooks.scan.lifecycle import started
+from sfwebhooks.scan.missing import Earlier, missing_hashes
 from sfwebhooks.scan.recovery import replay_scan, report_dead_scans, report_end
+from sfwebhooks.screening import Screen
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_correlation, a_finding, a_scan, an_endpoint
 from tests.hosted import add_scan, correlate
@@ -255,7 +258,7 @@ def test_an_endpoint_can_ask_for_changes_only(tmp_path: Path, outbox: Outbox) ->
     assert [history.sent(SURFACE, one)["surface_changed"] for one in scans] == [1, 1, 1]
     assert [history.sent(CHANGES, one)["surface_changed"] for one in scans] == [0, 1, 0]
     receipts = [history.receipt(CHANGES, one) for one in scans]
-    assert [one["withheld_by_reason"] for one in receipts] == [{"unchanged": 1}, {}, {"unchanged": 1}]
+    assert [one["withheld_by_reason"] for one in receipts] == [{"not_comparable": 1}, {}, {"unchanged": 1}]
     assert [one["not_wanted"] for one in receipts] == [1, 1, 1], "the findings; a comparison is none"
 
 
@@ -307,6 +310,24 @@ def test_a_process_that_was_killed_before_it_wrote_its_counts_loses_none(tmp_pat
     other.close()
     assert history.receipt(endpoint, scan)["withheld_by_reason"] == {"severity": 2}
     assert history.receipt(endpoint, scan)["not_wanted"] == 0
+
+
+@pytest.mark.parametrize("length", [1018, 1019, 1024, 65530])
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_what_was_withheld_for_data_that_the_host_does_not_keep_is_counted_by_another_process_too(
+    length: int, is_damaged: bool, tmp_path: Path, outbox: Outbox
+) -> None:
+    picky = an_endpoint("picky", events=("high_risk_event", "scan_completed"), data_not_match=("needle",))
+    history = History(tmp_path, outbox, picky, ALL)
+    (heard,) = history.found("a" * length + "needle")
+    scan = history.begin([heard._replace(data=heard.data[:1024])], [heard])
+    if is_damaged:
+        with closing(sqlite3.connect(outbox.path)) as connection, connection:
+            connection.execute("UPDATE event SET data = '{' WHERE severity > 0")
+    history.end(scan, "process_died")
+    receipt = history.receipt(picky, scan)
+    is_seen = not is_damaged or length == 1018
+    assert (receipt["withheld_by_reason"], receipt["not_wanted"]) == ({"data": 1} if is_seen else {}, int(not is_seen))
 
 
 def test_a_withheld_correlation_is_no_finding_that_was_not_wanted(tmp_path: Path, outbox: Outbox) -> None:
@@ -379,6 +400,67 @@ def test_a_scan_whose_endpoints_want_all_is_not_read_once_more(tmp_path: Path, o
     with traced() as trace:
         wanting.end(scan)
     assert {"scan/host_database.py all_findings", "outbox/sightings.py record"} <= {*trace.functions()}
+
+
+@pytest.mark.parametrize(("endpoint", "number"), [("", 0), ("surface", 1)])
+def test_what_is_muted_for_all_is_neither_new_nor_gone(
+    endpoint: str, number: int, tmp_path: Path, outbox: Outbox
+) -> None:
+    history = History(tmp_path, outbox, SURFACE)
+    for data in ("new", "gone"):
+        seen = (of_finding("VULNERABILITY_CVE_HIGH", data), "VULNERABILITY_CVE_HIGH")
+        outbox.sightings.mute(a_scan().target, seen, endpoint, None, NOW)
+    history.run(history.found("a", "gone"))
+    compared = history.compared(history.run(history.found("a", "new")))
+    assert totals(compared) == (number, number, number)
+    assert ("unchanged_since" in compared) is (number == 0)
+
+
+#: values of any type, as a host's database may have them in any column
+GARBAGE = [None, 5, 3.5, "text", b"\xff\x00bytes", -1, 1e300, float("inf"), "x\x00y", "9" * 400]
+RESULT = ("hash", "type", "generated", "confidence", "visibility", "risk", "module", "data", "source_event_hash")
+INSTANCE = ("name", "seed_target", "created", "started", "ended", "status")
+
+
+@pytest.mark.parametrize("garbage", GARBAGE, ids=repr)
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [*(("tbl_scan_results", name) for name in RESULT), *(("tbl_scan_instance", name) for name in INSTANCE)],
+)
+def test_garbage_in_the_hosts_database_costs_at_most_its_own_finding(
+    table: str, column: str, garbage: object, tmp_path: Path, outbox: Outbox
+) -> None:
+    picky = an_endpoint("picky", events=("all",), min_confidence=50, modules=("sfp_a",), data_match=("b|d",))
+    history = History(tmp_path, outbox, ALL, SURFACE, picky)
+    history.run(history.found("a"))
+    scan = history.begin(history.found("b", "c", "d"), heard=[])
+    where = "data = 'c' AND scan_instance_id" if table == "tbl_scan_results" else "guid"
+    with closing(sqlite3.connect(history.path)) as connection, connection:
+        connection.execute(f"UPDATE {table} SET {column} = ? WHERE {where} = ?", (garbage, scan.id))
+    is_no_finding = column == "type" and garbage is None  # as in the host's own queries
+    report_dead_scans(outbox, history.settings)
+    assert outbox.scans.open_scans() == []
+    assert all(history.sent(one, scan)[data] == 1 for one in (ALL, picky) for data in ("b", "d"))
+    sent = rows_of(
+        outbox.path,
+        "SELECT count(*) FROM delivery d JOIN event e ON e.number = d.event"
+        " WHERE d.endpoint = 'all' AND e.scan_id = 'S2' AND json_extract(e.data, '$.event_type') IS NOT NULL",
+    )
+    assert sent[0][0] + outbox.scans.withheld(scan.id).get("all", {}).get("unwritable", 0) == 3 - is_no_finding
+
+
+@pytest.mark.parametrize("garbage", ["{", "[]", "null", "5", '{"event_type": 5, "data": [1]}'])
+def test_garbage_in_the_outbox_does_not_keep_an_end_from_being_reported(
+    garbage: str, tmp_path: Path, outbox: Outbox
+) -> None:
+    history = History(tmp_path, outbox, SURFACE, ALL)
+    history.begin(history.found("a", "b"))
+    with closing(sqlite3.connect(history.path)) as connection, connection:
+        connection.execute("DELETE FROM tbl_scan_results WHERE data = 'b'")  # the outbox alone has it
+    with closing(sqlite3.connect(outbox.path)) as connection, connection:
+        connection.execute("UPDATE event SET data = ? WHERE severity > 0", (garbage,))
+    report_dead_scans(outbox, history.settings)
+    assert outbox.scans.open_scans() == []
 
 
 @pytest.mark.parametrize(
@@ -474,3 +556,42 @@ def test_odd_rows_of_the_host_are_compared_or_left_out(values: dict[str, Any], t
     assert data["new"]["total"] == len(data["new"]["items"]) <= 1
     assert all(len(item["data"]) <= 1024 for item in data["new"]["items"])
     assert history.sent(SURFACE, scan) == Counter(["surface_changed", "scan_completed"])
+
+
+def test_what_earlier_scans_found_is_not_built_again_at_the_end(tmp_path: Path, outbox: Outbox) -> None:
+    history = History(tmp_path, outbox, NEWS)
+    history.run(history.found("a", "b"))
+    scan = history.begin(history.found("a", "b", "c"), heard=[])
+    with traced() as trace:
+        replay_scan(outbox, history.settings, scan)
+    whole = [name for name in trace.functions() if name == "scan/host_database.py _finding"]
+    assert (len(whole), history.sent(NEWS, scan)["c"]) == (1, 1), "c alone is read with its sources"
+    report_end(outbox, history.settings, scan)
+    assert history.receipt(NEWS, scan)["withheld_by_reason"] == {"known": 2}
+
+
+def test_nothing_is_offered_that_is_muted_or_in_a_baseline(tmp_path: Path, outbox: Outbox) -> None:
+    history = History(tmp_path, outbox, ALL, NEWS)
+    kind = "VULNERABILITY_CVE_HIGH"
+    outbox.sightings.mute(a_scan().target, (of_finding(kind, "a"), kind), "", None, NOW)
+    scan = history.begin(history.found("a", "b"), heard=[])
+    host, earlier = HostDatabase(scan.database), Earlier(outbox, scan)
+    assert list(missing_hashes(host, Screen((ALL,)), earlier, ())) == ["S1-b"]
+    assert list(missing_hashes(host, Screen((NEWS,)), earlier, ())) == []
+
+
+def test_reading_findings_ends_at_the_deadline(tmp_path: Path, outbox: Outbox) -> None:
+    history = History(tmp_path, outbox, NEWS)
+    scan = history.begin(history.found("a"), heard=[])
+    with pytest.raises(NotYetError, match="not all findings of the scan were read"):
+        replay_scan(outbox, history.settings, scan, deadline=0.0)
+
+
+def test_all_parts_of_the_findings_are_read_and_the_host_can_write_between_them(tmp_path: Path, outbox: Outbox) -> None:
+    history = History(tmp_path, outbox, ALL)
+    scan = history.begin(history.found(*map(str, range(2 * PART + 1))), heard=[])
+    found = HostDatabase(scan.database).all_findings(scan.id)
+    first = next(found)
+    history.mark("5")  # a write, which would wait for a read that goes on
+    assert [one.data for one in (first, *found)] == [str(number) for number in range(2 * PART + 1)]
+    assert (first.hash, first.recovered, first.sources) == ("S1-0", True, ())
