@@ -113,11 +113,11 @@ class Connecting:
         """The outbox."""
         return self.folder / FILE
 
-    def step(self, number: int, left_out: bool = False) -> None:
+    def step(self, number: int, skipped: bool = False) -> None:
         """Print the title of a step."""
-        title = f"Step {number} of {len(STEPS)}: {STEPS[number - 1]}{', left out' if left_out else ''}"
+        title = f"Step {number} of {len(STEPS)}: {STEPS[number - 1]}{', skipped' if skipped else ''}"
         self.out.print()
-        self.out.print(plain(title, "dim" if left_out else "bold"))
+        self.out.print(plain(title, "dim" if skipped else "bold"))
 
     def goes_on(self, question: str, default: bool = True) -> bool:
         """Return whether the user wants something."""
@@ -129,7 +129,7 @@ def _connect(given: argparse.Namespace) -> int:
     demand_sending(found)
     endpoint = without_mistake(_endpoint(found, given.name))
     if not (given.yes or can_ask()):
-        raise ConfigError("there is no terminal to ask: --yes does all steps, --no-backfill and others leave some out")
+        raise ConfigError("there is no terminal to ask: --yes does all steps, --no-backfill and others skip some")
     place, is_off = folder(given), endpoint in found.off
     endpoint = replace(endpoint, enabled=True)
     if is_off:
@@ -186,11 +186,11 @@ def _test(work: Connecting) -> bool:
 
 def _simulate(work: Connecting) -> list[Past]:
     """Print what a backfill of the last scans would send; return those of which it would send something."""
-    left_out = work.given.no_simulation and work.given.no_backfill
-    if not left_out and not work.goes_on(f"Look at what {work.endpoint.name} would be sent of past scans?"):
-        left_out = True
-    work.step(2, left_out or work.given.no_simulation)
-    if left_out:
+    skipped = work.given.no_simulation and work.given.no_backfill
+    if not skipped and not work.goes_on(f"Look at what {work.endpoint.name} would be sent of past scans?"):
+        skipped = True
+    work.step(2, skipped or work.given.no_simulation)
+    if skipped:
         return []
     chosen = []
     try:

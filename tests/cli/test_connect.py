@@ -119,10 +119,10 @@ def test_what_is_refused_is_not_done(scanning: Scanning, team: Team, other: Team
     assert "other is still disabled" in shown
     code, shown = connect(tmp_path, (LOOK, "n\r"), (LIVE, "y\r"), options=("--no-test",))
     assert (code, is_enabled(tmp_path), len(other.got)) == (0, True, 1)
-    assert "Step 1 of 4: test message, left out" in shown
+    assert "Step 1 of 4: test message, skipped" in shown
 
 
-def test_steps_are_left_out_and_it_can_be_run_again(
+def test_steps_are_skipped_and_it_can_be_run_again(
     scanning: Scanning, other: Team, tmp_path: Path, cli: Callable[..., Result]
 ) -> None:
     scanning.configure(other=lines(other, enabled="false"))
