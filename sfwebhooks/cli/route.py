@@ -31,11 +31,11 @@ from sfwebhooks.terminal.arguments import add_config, add_json, endpoint_named, 
 from sfwebhooks.terminal.filter_words import (
     CONTENTS,
     KINDS,
+    described,
     filters_of,
     messages_in,
     newness_of,
     redaction_words,
-    terms_of,
 )
 from sfwebhooks.terminal.output import as_json, console, plain, print_hanging
 from sfwebhooks.text import amount, counted, moment
@@ -83,7 +83,7 @@ def _route(given: argparse.Namespace) -> int:
     if given.type is not None:
         _route_type(given, found, endpoints, out)
     else:
-        _print_all([(one, terms_of(one)) for one in endpoints], given, out)
+        _print_all([(one, described(one)) for one in endpoints], given, out)
     if not given.json:
         _print_others(found, given, out)
     return 0
