@@ -31,10 +31,10 @@ from sfwebhooks.terminal.arguments import add_config, add_json, endpoint_named, 
 from sfwebhooks.terminal.filter_words import (
     CONTENTS,
     KINDS,
-    described,
     filters_of,
     messages_in,
     newness_of,
+    profile_of,
     redaction_words,
 )
 from sfwebhooks.terminal.output import as_json, console, plain, print_hanging
@@ -83,7 +83,7 @@ def _route(given: argparse.Namespace) -> int:
     if given.type is not None:
         _route_type(given, found, endpoints, out)
     else:
-        _print_all([(one, described(one)) for one in endpoints], given, out)
+        _print_all([(one, profile_of(one)) for one in endpoints], given, out)
     if not given.json:
         _print_others(found, given, out)
     return 0
