@@ -24,7 +24,7 @@ The rooms, from top to bottom; each imports only from those below it (`tests/tes
     catalogue           event types, their fields, JSON Schema
 
 The modules outside the folders are nouns (`events`, `endpoints`, `attempts`, `severity`), decisions (`retry`,
-`health`), texts (`text`, `jsontext`, `strict_json`, `masking` with `decoding` and `searching`), `signing` with
+`health`), texts (`text`, `jsontext`, `strict_json`, `own_secrets` with `decoding` and `searching`), `signing` with
 `signatures`, `signing_keys` and `naming`, and access to the system (`files`, `text_file`, `system`).
 """
 

@@ -1,4 +1,4 @@
-"""Decodings of a text: a text comes in, Views with its encodings undone go out, for `masking` and `redaction`.
+"""Decodings of a text: a text comes in, Views with its encodings undone go out, for `own_secrets` and `redaction`.
 
 A receiver may repeat what it was sent percent-encoded, escaped for JSON or HTML, in capitals, or in base64; and a
 finding may be in a URL or a page in such a form.

@@ -17,10 +17,10 @@ from sfwebhooks.errors import NO_MEMORY, TemplateFailedError, is_shortage
 from sfwebhooks.events import Batch, Handle, WebhookEvent, clean_text, printable
 from sfwebhooks.formats import FORMATS, render
 from sfwebhooks.health import Change
-from sfwebhooks.masking import Mask, Sought
 from sfwebhooks.outbox.queue import Accepted, Result
 from sfwebhooks.outbox.store import Store
 from sfwebhooks.outbox.withholding import WithheldKey
+from sfwebhooks.own_secrets import Mask, Sought
 from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import decide, judge, overall
 from sfwebhooks.screening import Screen

@@ -21,9 +21,9 @@ from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.content import measure
 from sfwebhooks.formats.digest import DIGEST_BYTES, DIGEST_MAX, DIGEST_SECONDS
 from sfwebhooks.health import Change, Condition, Health
-from sfwebhooks.masking import Mask
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.endpoint_state import Orders
+from sfwebhooks.own_secrets import Mask
 from sfwebhooks.retry import is_at_fault, is_split
 from sfwebhooks.system import Clock, uptime
 

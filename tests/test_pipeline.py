@@ -15,9 +15,9 @@ from sfwebhooks.errors import OutboxError
 from sfwebhooks.events import Batch
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.health import FAILURES_MAX, Condition, Health
-from sfwebhooks.masking import Mask
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.own_secrets import Mask
 from sfwebhooks.pipeline import EXCERPT, EXCERPT_LEAST, accept, deliver, excerpt
 from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import State

@@ -25,7 +25,7 @@ FLOORS = (
     ("delivery",),
     ("pipeline",),
     ("config", "sending"),
-    ("masking",),
+    ("own_secrets",),
     ("network",),
     ("signing",),
     ("authentication", "formats", "outbox"),

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from sfwebhooks.config.filters import unknown_modules
+from sfwebhooks.config.filter_warnings import unknown_modules
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.dependencies import outdated
 from sfwebhooks.doctor.configuration import data_files, switch_words

@@ -13,9 +13,17 @@ from sfwebhooks.cli.show import add_show
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
 from sfwebhooks.terminal.delivery_table import DEAD, counted_deliveries, print_counts, print_left, print_records, total
-from sfwebhooks.terminal.filters import add_choice, add_filters, add_listing, choice, demand, on_outbox, selection
 from sfwebhooks.terminal.live_state import ATTENTION
 from sfwebhooks.terminal.output import show_result
+from sfwebhooks.terminal.selection_arguments import (
+    add_choice,
+    add_filters,
+    add_listing,
+    choice,
+    demand,
+    on_outbox,
+    selection,
+)
 
 EXAMPLES = "examples:\n  sfwebhooks dead list\n  sfwebhooks dead replay --endpoint siem_system"
 

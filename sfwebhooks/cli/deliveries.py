@@ -24,8 +24,8 @@ from sfwebhooks.terminal.delivery_table import (
     print_records,
     states,
 )
-from sfwebhooks.terminal.filters import add_filters, add_listing, on_outbox, selection
 from sfwebhooks.terminal.output import as_json, plain
+from sfwebhooks.terminal.selection_arguments import add_filters, add_listing, on_outbox, selection
 from sfwebhooks.terminal.stop_signal import end_at_signals
 
 #: seconds between two queries for new attempts

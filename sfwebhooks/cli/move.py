@@ -14,8 +14,8 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
 from sfwebhooks.terminal.arguments import endpoint_named
 from sfwebhooks.terminal.delivery_table import counted_deliveries, print_counts, total
-from sfwebhooks.terminal.filters import add_choice, choice, demand, on_outbox
 from sfwebhooks.terminal.output import plain, show_result
+from sfwebhooks.terminal.selection_arguments import add_choice, choice, demand, on_outbox
 
 HELP = """
 Move an endpoint's waiting deliveries to another endpoint in the settings, such as a new name for the same receiver.

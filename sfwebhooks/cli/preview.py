@@ -22,13 +22,13 @@ from sfwebhooks.events import Batch, Delivery, clean_text, printable
 from sfwebhooks.examples import examples_for, readdressed
 from sfwebhooks.files import demand_regular, is_deleted
 from sfwebhooks.formats import FORMATS, redaction_of, render
-from sfwebhooks.masking import MASK, Mask
 from sfwebhooks.network.sender import as_sent
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.listing import Listing
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
+from sfwebhooks.own_secrets import MASK, Mask
 from sfwebhooks.reasons import Unsent
 from sfwebhooks.redaction import explained
 from sfwebhooks.screening import withheld_by

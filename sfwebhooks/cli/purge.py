@@ -26,9 +26,9 @@ from sfwebhooks.terminal.delivery_table import (
     print_numbers,
     total,
 )
-from sfwebhooks.terminal.filters import demand, on_outbox
 from sfwebhooks.terminal.live_state import ATTENTION
 from sfwebhooks.terminal.output import console, plain
+from sfwebhooks.terminal.selection_arguments import demand, on_outbox
 from sfwebhooks.text import moment
 
 HELP = """

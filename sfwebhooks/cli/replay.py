@@ -15,8 +15,8 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
 from sfwebhooks.terminal.arguments import known_settings, said
 from sfwebhooks.terminal.delivery_table import counted_deliveries, print_counts, total
-from sfwebhooks.terminal.filters import add_choice, choice, demand, on_outbox
 from sfwebhooks.terminal.output import show_result
+from sfwebhooks.terminal.selection_arguments import add_choice, choice, demand, on_outbox
 from sfwebhooks.text import duration
 
 STATES = {"delivered": (State.DELIVERED,), "dead": (State.DEAD,), "all": (State.DELIVERED, State.DEAD)}

@@ -19,8 +19,8 @@ from sfwebhooks.config.file import Draft, read_settings
 from sfwebhooks.config.options import Option, option_for
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import printable
-from sfwebhooks.masking import shown_name
 from sfwebhooks.outbox.file import FILE
+from sfwebhooks.own_secrets import shown_name
 from sfwebhooks.system import user_name
 from sfwebhooks.terminal.arguments import add_config, folder, settings
 from sfwebhooks.terminal.output import note

@@ -22,8 +22,8 @@ from sfwebhooks.redaction import Rules, explained
 from sfwebhooks.retry import State
 from sfwebhooks.terminal.arguments import add_config, add_json, known_settings
 from sfwebhooks.terminal.delivery_table import SHORT, fields_of, fields_of_attempt
-from sfwebhooks.terminal.filters import on_outbox
 from sfwebhooks.terminal.output import as_json, plain, table
+from sfwebhooks.terminal.selection_arguments import on_outbox
 from sfwebhooks.text import amount, in_line, moment, text_of
 
 #: characters of a finding

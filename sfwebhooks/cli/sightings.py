@@ -24,8 +24,8 @@ from sfwebhooks.screening import CORRELATION
 from sfwebhooks.severity import Severities, Severity
 from sfwebhooks.terminal.arguments import add_config, settings
 from sfwebhooks.terminal.delivery_table import PIPE, SHORT, WIDE, short_time
-from sfwebhooks.terminal.filters import add_listing, on_outbox
 from sfwebhooks.terminal.output import GAP, as_json, plain, table
+from sfwebhooks.terminal.selection_arguments import add_listing, on_outbox
 from sfwebhooks.text import in_line
 
 #: characters of data: in JSON, in a line, and in one of a narrow terminal

@@ -19,8 +19,8 @@ from sfwebhooks.outbox.listing import Cursor
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.statistics import Figures, Statistics
 from sfwebhooks.terminal.arguments import add_config, add_json, known_settings, said
-from sfwebhooks.terminal.filters import on_outbox, past_time
 from sfwebhooks.terminal.output import as_json, plain
+from sfwebhooks.terminal.selection_arguments import on_outbox, past_time
 from sfwebhooks.terminal.stats_table import EndpointRow, Round, drawing, fields_of_row, round_line
 from sfwebhooks.terminal.stop_signal import end_at_signals
 

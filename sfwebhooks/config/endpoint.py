@@ -33,8 +33,8 @@ from sfwebhooks.endpoints import Endpoint, Secret, takes_findings
 from sfwebhooks.events import clean_text
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.format import Format
-from sfwebhooks.masking import shown, shown_name
 from sfwebhooks.network.addresses import literal, refusal
+from sfwebhooks.own_secrets import shown, shown_name
 from sfwebhooks.redaction import rules_with
 from sfwebhooks.text_file import decoded_text, settled, state_of
 

@@ -18,7 +18,7 @@ from sfwebhooks.config.sections import EXPECT
 from sfwebhooks.config.values import comment_in, quotes_in
 from sfwebhooks.events import printable
 from sfwebhooks.expectations import Expectation, key_of_scan, split_cron
-from sfwebhooks.masking import shown_words
+from sfwebhooks.own_secrets import shown_words
 
 #: a name, and the text after it; a cron expression has none of these signs
 NAMED = re.compile(r"([\w-]{1,64})\s*[=:]\s*(.*)")

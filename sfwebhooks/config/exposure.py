@@ -13,7 +13,7 @@ from sfwebhooks.config.options import option_for
 from sfwebhooks.config.samples import CREDENTIAL as CREDENTIAL_NAME
 from sfwebhooks.config.warnings import fitting_formats
 from sfwebhooks.formats import FORMATS
-from sfwebhooks.masking import CREDENTIAL, MASK, is_plain, shown
+from sfwebhooks.own_secrets import CREDENTIAL, MASK, is_plain, shown
 
 #: options whose value is a URL, which need not be a secret
 URLS = ("url", "token_url", "proxy")

@@ -34,7 +34,7 @@ from sfwebhooks.config.sections import (
 from sfwebhooks.config.values import nearest
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import printable
-from sfwebhooks.masking import MASK, shown
+from sfwebhooks.own_secrets import MASK, shown
 from sfwebhooks.text_file import FileState, decoded_text, settled, state_of
 
 #: suffix of a file whose settings are JSON

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from sfwebhooks.config.endpoint import AUTH_KEYS, INHERITED, endpoint_of, take_strays, value
 from sfwebhooks.config.file import Draft, Entry, Mistake, read_mapping, read_settings, read_text
-from sfwebhooks.config.filters import filter_warnings
+from sfwebhooks.config.filter_warnings import filter_warnings
 from sfwebhooks.config.options import GENERAL_OPTIONS, option_for
 from sfwebhooks.config.sections import EXPECT, NAMELESS, SECTION, is_nearly_ours, is_ours
 from sfwebhooks.config.severities import severities_of

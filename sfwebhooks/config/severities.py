@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 
 from sfwebhooks.config.file import Draft, Entry
-from sfwebhooks.config.filters import doubtful_types
+from sfwebhooks.config.filter_warnings import doubtful_types
 from sfwebhooks.config.values import PATTERN_MAX, TYPE_WORD, nearest, quotes_in
 from sfwebhooks.events import printable
-from sfwebhooks.masking import shown
+from sfwebhooks.own_secrets import shown
 from sfwebhooks.severity import SEVERITY_OF_TYPE, Severities, Severity
 
 LABELS = {severity.label: severity for severity in sorted(Severity, reverse=True)}

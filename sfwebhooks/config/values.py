@@ -16,7 +16,7 @@ from sfwebhooks.digesting import Digesting, Rhythm
 from sfwebhooks.endpoints import EVENT_NAMES, Secret, matches, takes_anything
 from sfwebhooks.expressions import ACCEPTED, expression_problem
 from sfwebhooks.fingerprints import network_of
-from sfwebhooks.masking import shown
+from sfwebhooks.own_secrets import shown
 from sfwebhooks.redaction import OFF, Rule, rules_in
 from sfwebhooks.sensitive import matches_type
 from sfwebhooks.severity import SEVERITY_OF_TYPE, Severity

@@ -13,7 +13,7 @@ from enum import Enum
 from functools import cached_property
 from pathlib import Path
 
-from sfwebhooks.config.filters import unknown_modules
+from sfwebhooks.config.filter_warnings import unknown_modules
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError, InstallError, OutboxError

@@ -21,7 +21,7 @@ from typing import Any
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, WebhookEvent, clean_text, id_of
-from sfwebhooks.masking import masked_error
+from sfwebhooks.own_secrets import masked_error
 from sfwebhooks.scan.host_database import MODULE, HostDatabase
 from sfwebhooks.severity import Severity
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, WebhookEvent, clean_text, lifecycle_id, timestamp
-from sfwebhooks.masking import masked_error
 from sfwebhooks.outbox.finding_counts import TopFinding
+from sfwebhooks.own_secrets import masked_error
 from sfwebhooks.redaction import for_everybody
 from sfwebhooks.scan.from_host import ScanResult
 from sfwebhooks.scan.host_database import ABORTED, FINISHED, READ_SECONDS, HostDatabase, not_output

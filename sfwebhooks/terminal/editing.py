@@ -20,8 +20,8 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import clean_text, printable
 from sfwebhooks.files import is_deleted
-from sfwebhooks.masking import shown_name
 from sfwebhooks.network.tls import tls_problem
+from sfwebhooks.own_secrets import shown_name
 from sfwebhooks.signing_keys import new_whsec
 from sfwebhooks.terminal.arguments import settings_file
 from sfwebhooks.terminal.asking import can_ask, secret_answer

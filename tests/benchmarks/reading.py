@@ -14,7 +14,7 @@ from typing import Any
 
 from requests.structures import CaseInsensitiveDict
 
-from sfwebhooks import decoding, jsontext, masking, redaction, searching, sensitive, signing_keys, strict_json
+from sfwebhooks import decoding, jsontext, own_secrets, redaction, searching, sensitive, signing_keys, strict_json
 from sfwebhooks import text as words
 from sfwebhooks.attempts import Reply
 from sfwebhooks.config import values
@@ -150,13 +150,15 @@ OF_TEXT: dict[str, Callable[[str], object]] = {
     "beginnings of a part of it": lambda text: exhaust(searching.beginnings(text[: len(text) // 2] + "x", text)),
     "ends of a part of it": lambda text: exhaust(searching.ends("x" + text[len(text) // 2 :], text)),
     "views": lambda text: exhaust(decoding.views(text)),
-    "masked, all of it": lambda text: masking.Mask.of(GUARDED).over(text, len(text)),
-    "masked, an excerpt": lambda text: masking.Mask.of(GUARDED).over(text, 1024),
-    "masked, it is the secret": lambda text: masking.Mask.of(an_endpoint(api_key=Secret(text))).over(text[:-1], 1024),
-    "masked_error": lambda text: masking.masked_error(text, [GUARDED], [text[:9999]]),
-    "excerpt of a reply": lambda text: excerpt(Reply(400, body=data(text)), masking.Mask.of(GUARDED)),
-    "shown": masking.shown,
-    "shown_name": masking.shown_name,
+    "masked, all of it": lambda text: own_secrets.Mask.of(GUARDED).over(text, len(text)),
+    "masked, an excerpt": lambda text: own_secrets.Mask.of(GUARDED).over(text, 1024),
+    "masked, it is the secret": lambda text: own_secrets.Mask.of(an_endpoint(api_key=Secret(text))).over(
+        text[:-1], 1024
+    ),
+    "masked_error": lambda text: own_secrets.masked_error(text, [GUARDED], [text[:9999]]),
+    "excerpt of a reply": lambda text: excerpt(Reply(400, body=data(text)), own_secrets.Mask.of(GUARDED)),
+    "shown": own_secrets.shown,
+    "shown_name": own_secrets.shown_name,
     "a password": lambda text: sensitive.masked_value("PASSWORD_COMPROMISED", text),
     "an address": lambda text: sensitive.masked_value("EMAILADDR_COMPROMISED", text),
     "a name": lambda text: sensitive.masked_value("HUMAN_NAME", text),

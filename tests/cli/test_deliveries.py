@@ -24,15 +24,15 @@ from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.delivery.status import IDLE, UNPROBED
 from sfwebhooks.events import NO_ID, delivery_id, event_key_of
 from sfwebhooks.health import Condition, Health
-from sfwebhooks.masking import Mask
 from sfwebhooks.outbox.listing import Record
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
+from sfwebhooks.own_secrets import Mask
 from sfwebhooks.pipeline import excerpt
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import State
 from sfwebhooks.terminal.delivery_table import DEAD, DELIVERIES, print_table
-from sfwebhooks.terminal.filters import past_time
+from sfwebhooks.terminal.selection_arguments import past_time
 from tests.builders import NOW, PATIENCE, a_scan, an_endpoint, an_event
 from tests.conftest import Result, Team, spoil, sql
 from tests.filled import HOSTILE, begin, put, put_event, send

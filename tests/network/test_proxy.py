@@ -13,9 +13,9 @@ from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.config.settings import load_mapping
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.endpoints import Endpoint, Secret
-from sfwebhooks.masking import Mask
 from sfwebhooks.network.proxy import Proxy, proxy_url
 from sfwebhooks.network.sender import Sender
+from sfwebhooks.own_secrets import Mask
 from sfwebhooks.pipeline import excerpt
 from sfwebhooks.reasons import Failure
 from sfwebhooks.receive.server import server_context

@@ -20,9 +20,9 @@ import responses
 from sfwebhooks.attempts import Reply
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.endpoints import Endpoint, Secret
-from sfwebhooks.masking import Mask
 from sfwebhooks.network.http_reader import REPLY_BYTES
 from sfwebhooks.network.sender import Sender
+from sfwebhooks.own_secrets import Mask
 from sfwebhooks.pipeline import excerpt
 from sfwebhooks.reasons import Failure
 from sfwebhooks.receive.checks import Checks

@@ -21,10 +21,10 @@ from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.formats.content import Content
 from sfwebhooks.health import Condition
-from sfwebhooks.masking import Mask
 from sfwebhooks.network.tokens import MARGIN_SECONDS, VALID_SECONDS, TokenSender
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
+from sfwebhooks.own_secrets import Mask
 from sfwebhooks.pipeline import excerpt
 from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import judge

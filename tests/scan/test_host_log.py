@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sfwebhooks.endpoints import Secret
-from sfwebhooks.masking import ERROR_MAX
+from sfwebhooks.own_secrets import ERROR_MAX
 from sfwebhooks.scan.host_log import (
     ERRORS_MAX,
     EXCEPTIONS_MAX,

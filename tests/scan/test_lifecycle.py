@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from sfwebhooks.events import Scan, timestamp
-from sfwebhooks.masking import ERROR_MAX
 from sfwebhooks.outbox.accepted import AcceptedScan
 from sfwebhooks.outbox.finding_counts import TOP_MAX, FindingCounts, TopFinding
+from sfwebhooks.own_secrets import ERROR_MAX
 from sfwebhooks.scan.from_host import ScanResult, result_of
 from sfwebhooks.scan.host_database import HostDatabase
 from sfwebhooks.scan.host_log import listen, stop_listening

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from sfwebhooks.endpoints import Endpoint, Secret
-from sfwebhooks.masking import MASK, Mask, masked_error, shown, shown_name
+from sfwebhooks.own_secrets import MASK, Mask, masked_error, shown, shown_name
 from tests.builders import URL, an_endpoint
 from tests.leaks import leaks
 from tests.secrecy.planted import BASIC, BASIC_PASSWORD, WRITINGS

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from sfwebhooks.config.values import WRONG_MAX, nearest
 from sfwebhooks.endpoints import RISK_NAMES, Endpoint, subscribed_name, takes_findings
-from sfwebhooks.masking import shown
+from sfwebhooks.own_secrets import shown
 from sfwebhooks.screening import CORRELATION, withheld_type
 from sfwebhooks.severity import RISK_BOUNDS, SEVERITY_OF_TYPE, Severities, Severity, special_of
 

@@ -1,5 +1,5 @@
-"""Masking: a text from others, such as a receiver's words or a value of the settings, comes in; the same without
-secrets goes out.
+"""Our own secrets, those of the settings: a text from others, such as a receiver's words or a value of the settings,
+comes in; the same without them goes out. What scans find is masked by `redaction`.
 
 A secret is searched in all views of the text (`decoding`), whole and by its beginnings and ends. All searches are
 linear (`searching`).
