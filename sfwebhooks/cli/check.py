@@ -34,8 +34,9 @@ from sfwebhooks.scan.host_database import saved_options
 from sfwebhooks.scan.watch_events import local_time
 from sfwebhooks.signing_keys import WHPK, WHPK_HINT, WHSEC, WHSK, receiver_form
 from sfwebhooks.terminal.arguments import add_config, add_json, folder, settings
+from sfwebhooks.terminal.filter_words import print_profiles, profile_of
 from sfwebhooks.terminal.live_state import ATTENTION, UNKNOWN, Look, live_state
-from sfwebhooks.terminal.output import as_json, console, plain, stacked, table
+from sfwebhooks.terminal.output import as_json, console, plain, print_hanging, stacked, table
 from sfwebhooks.terminal.watched import ExpectedScans, expected_in
 from sfwebhooks.text import amount
 
@@ -139,7 +140,7 @@ def _print(found: Settings, result: CheckResult, show_secrets: bool, out: Consol
         for line in one.lines:
             out.print(plain(line))
     for line in result.data:
-        out.print(plain(line), soft_wrap=True)
+        print_hanging("", plain(line), out)
     _print_expected(result.expected, out)
     if show_secrets:
         _print_secrets(found, out)
@@ -167,6 +168,7 @@ def _fields(found: Settings, result: CheckResult) -> dict[str, Any]:
                 "to": endpoint.place,
                 "format": endpoint.format,
                 "events": endpoint.events,
+                **{label: profile_of(endpoint)[label] for label in ("filters", "messages", "redacted")},
                 "signed": _signed(endpoint),
                 "tls": _tls(endpoint),
                 "state": result.looks[endpoint.name].words,
@@ -211,10 +213,11 @@ def _baselines(found: Settings, path: Path) -> Iterator[str]:
             with closing(Outbox(path, listing=True)) as outbox:
                 known = sum(one.complete > 0 for one in outbox.sighting_list.targets())
     for one in asking:
-        first = "all are" if one.baseline == SEND else "none is"
+        first = "all findings" if one.baseline == SEND else "no findings"
         yield (
-            f"{one.name}: only_new: {amount(known, 'target')} so far with a finished scan to compare with; of the"
-            f" findings of any other target's first scan {first} sent (baseline = {one.baseline})"
+            f"{one.name} is sent what earlier scans of a target have not found (only_new)."
+            f" {amount(known, 'target')} {'has' if known == 1 else 'have'} such a scan, which finished."
+            f" Of the first scan of any other target, {first} are sent (baseline = {one.baseline})."
         )
 
 
@@ -237,6 +240,7 @@ def _print_endpoints(found: Settings, looks: dict[str, Look], out: Console) -> N
             rows.add_row(stacked(name, to, state), how, events)
     if found.endpoints or found.off:
         out.print(rows)
+        print_profiles(found.known, out)
 
 
 def _print_expected(expected: tuple[ExpectedScans, ...], out: Console) -> None:

@@ -195,7 +195,7 @@ def _print(one: Explained, event: WebhookEvent, given: argparse.Namespace, out: 
     colour = COLOURS.get(one.then.reason, "yellow")
     print_hanging(f"  {'':{HEAD}}", plain(f"{one.then.words}.", colour), out)
     if one.today and one.today != one.then:
-        _print_line("today", f"it would not be sent: {one.today.words}.", out)
+        _print_line("today", f"{one.today.words}.", out)
     elif not (one.today or one.delivery):
         _print_line("today", SENT.words, out)
     cures = [one.today.cure if one.today else "", one.then.cure, one.again]  # what withholds it would withhold it again
@@ -208,4 +208,5 @@ def _print_line(label: str, text: str, out: Console) -> None:
 
 
 def _fields(because: Because) -> dict[str, Any]:
-    return {"reason": because.reason, "words": because.words, "cure": because.cure or None}
+    its = {"reason": because.reason, "words": because.words, "cure": because.cure or None}
+    return {**its, "waits_for": because.waits_for} if because.waits_for else its

@@ -11,6 +11,7 @@ from sfwebhooks.config.settings import Settings
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.terminal.arguments import add_config, add_json, settings
+from sfwebhooks.terminal.filter_words import print_profiles, profile_of
 from sfwebhooks.terminal.output import as_json, console, plain, table
 from sfwebhooks.text import amount
 
@@ -20,8 +21,8 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "list",
         help="list the endpoints of the settings",
-        description="List the endpoints of the settings, without their secrets. sfwebhooks check also shows whether"
-        " they can be used.",
+        description="List the endpoints of the settings, without their secrets, with their filters, how messages reach"
+        " them, and what is redacted for them. sfwebhooks check also shows whether they can be used.",
         epilog="example:\n  sfwebhooks list --json",
     )
     add_json(command, "print one JSON object per line")
@@ -53,6 +54,7 @@ def _fields(endpoint: Endpoint) -> dict[str, Any]:
         "events": list(endpoint.events),
         "enabled": endpoint.enabled,
         "description": endpoint.description,
+        **{label: profile_of(endpoint)[label] for label in ("filters", "messages", "redacted")},
         "mistake": endpoint.mistake or None,
     }
 
@@ -68,6 +70,7 @@ def _print(known: list[Endpoint], unknown: list[str], found: Settings, out: Cons
         rows.add_row(plain(name, "bold"), "", "", "", plain("mistake", "red"))
     if known or unknown:
         out.print(rows)
+        print_profiles(known, out)
     else:
         out.print("No endpoints: sfwebhooks create NAME adds one.")
     if found.mistakes:

@@ -29,10 +29,13 @@ from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.listing import Listing
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
+from sfwebhooks.reasons import Unsent
 from sfwebhooks.redaction import explained
+from sfwebhooks.screening import withheld_by
 from sfwebhooks.sending import limits_of
 from sfwebhooks.signing import sign
-from sfwebhooks.terminal.arguments import add_config, endpoint_named, folder, named_example, without_mistake
+from sfwebhooks.terminal.arguments import add_config, endpoint_named, folder, named_example, settings, without_mistake
+from sfwebhooks.terminal.output import note
 from sfwebhooks.text import amount
 
 T = TypeVar("T")
@@ -54,11 +57,16 @@ def add(commands: Any) -> None:
         f" compress = gzip is shown before its compression. Secrets are replaced by {MASK}. Exit code: 1 if a message"
         " cannot be built, such as one whose row in the outbox is damaged; it is named, and the others are shown.",
         epilog="examples:\n  sfwebhooks preview siem_system --event scan_completed\n"
+        "  sfwebhooks preview slack_alerts --event PASSWORD_COMPROMISED\n"
         "  sfwebhooks preview slack_alerts --digest --html messages.html",
     )
     command.add_argument("name", metavar="NAME", help="name of the endpoint")
     which = command.add_mutually_exclusive_group()
-    which.add_argument("--event", metavar="TYPE", help=f"the example of this event type ({EXAMPLE} if subscribed)")
+    which.add_argument(
+        "--event",
+        metavar="TYPE",
+        help=f"the example of this event type ({EXAMPLE} if subscribed), or of a finding of this type of SpiderFoot",
+    )
     which.add_argument(
         "--delivery", type=clean_text, metavar="ID", help="id of a delivery or of its event, or the start of one"
     )
@@ -239,8 +247,18 @@ def _sources(given: argparse.Namespace, endpoint: Endpoint) -> Iterator[list[Sou
             for one in (found if given.html or given.digest else (usual or found)[:1])
         ]
     else:
-        made = named_example(given.event or EXAMPLE, endpoint)
+        made = named_example(given.event or EXAMPLE, endpoint, settings(given).severities)
+        if given.event and not given.quiet and (why := _unsent(made, endpoint)):
+            note(f"a scan would not send it to {endpoint.name}: {why}")
         yield [(made.id, lambda: made)]
+
+
+def _unsent(made: Delivery, endpoint: Endpoint) -> str:
+    """Return why a scan would not send an event like that of a delivery to an endpoint, in words; empty: it would."""
+    if endpoint.name_for(made.event) is None:
+        return Unsent.NOT_SUBSCRIBED.meaning
+    reason = withheld_by(endpoint, made.event)
+    return reason.meaning if reason else ""
 
 
 def _ids(given: argparse.Namespace, listing: Listing) -> list[str]:

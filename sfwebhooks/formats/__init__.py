@@ -6,7 +6,7 @@ it can have.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import ItemsView, Iterable, Iterator, ValuesView
 from dataclasses import replace
 from importlib import import_module
 
@@ -50,37 +50,43 @@ HOSTS: dict[str, tuple[str, ...]] = {
 }
 
 
-class Registry(MutableMapping[str, Format]):
+class Registry(dict[str, Format]):
     """The formats by name: each is the FORMAT of the file of that name, in which - is _. A file is imported when its
-    format is looked up, since a process needs one or two of them.
+    format is looked up, since a process needs one or two of them; from then on the look-up is that of a dict, without a
+    call, since each delivery needs several.
 
     Args:
         names: of all formats.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._found: dict[str, Format | None] = dict.fromkeys(names)
+        super().__init__()
+        self._names = dict.fromkeys(names)
 
-    def __getitem__(self, name: str) -> Format:
-        found = self._found[name]
-        if found is None:
-            found = self._found[name] = import_module(f"{__name__}.{name.replace('-', '_')}").FORMAT
+    def __missing__(self, name: str) -> Format:
+        """Import it."""
+        if name not in self._names:
+            raise KeyError(name)
+        found: Format = import_module(f"{__name__}.{name.replace('-', '_')}").FORMAT
+        self[name] = found
         return found
 
-    def __setitem__(self, name: str, value: Format) -> None:
-        self._found[name] = value
-
-    def __delitem__(self, name: str) -> None:
-        del self._found[name]
-
     def __contains__(self, name: object) -> bool:
-        return name in self._found
+        return name in self._names or super().__contains__(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._found)
+        return iter({**self._names, **dict.fromkeys(super().__iter__())})
 
     def __len__(self) -> int:
-        return len(self._found)
+        return sum(1 for _ in self)
+
+    def values(self) -> ValuesView[Format]:  # type: ignore[override]
+        """Return all formats, imported."""
+        return ValuesView(self)
+
+    def items(self) -> ItemsView[str, Format]:  # type: ignore[override]
+        """Return all names with their formats, imported."""
+        return ItemsView(self)
 
 
 FORMATS = Registry(HOSTS)

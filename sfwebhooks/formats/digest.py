@@ -2,17 +2,19 @@
 
 Each one of high or critical severity has a line of its own, the most severe first, as far as the Capacity of the chat
 allows: `outbox/claim` chooses no more. Then each type of the others has a line with its number and its first findings;
-types for which there is no room are one number.
+types for which there is no room are one number. The same data, which several modules may report, are shown once, with
+their number.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Callable
 
-from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.endpoints import FINDINGS, Endpoint
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats.chat import COLOURS, LIST_MAX, Notice, notice
 from sfwebhooks.formats.cutting import cut, utf16_length
@@ -90,11 +92,11 @@ def digest_notice(batch: Batch, endpoint: Endpoint, room: Capacity) -> Notice:
 
 def _lines(deliveries: Sequence[Delivery], endpoint: Endpoint, targets: str, room: Capacity) -> list[str]:
     """Return the lines about the deliveries, none of which is too long, and no more than there is room for."""
-    found = sorted((one for one in deliveries if one.event.is_named), key=lambda one: -one.event.severity)
-    named = [notice(one, endpoint) for one in found[: room.named_max]]
-    named.sort(key=lambda one: (-one.severity, one.headline))
-    others = [*found[room.named_max :], *(one for one in deliveries if not one.event.is_named)]
-    lines = [cut(_line(one, targets), LINE_MAX, room.size) for one in named]
+    found = _alike(sorted((one for one in deliveries if one.event.is_named), key=lambda one: -one.event.severity))
+    named = [(notice(those[0], endpoint), _times(those)) for those in found[: room.named_max]]
+    named.sort(key=lambda one: (-one[0].severity, one[0].headline))
+    others = [*chain(*found[room.named_max :]), *(one for one in deliveries if not one.event.is_named)]
+    lines = [cut(_line(one, targets), LINE_MAX - room.size(times), room.size) + times for one, times in named]
     left = room.length - sum(room.size(line) + 1 for line in lines)
     groups = _by_type(others)
     texts = [cut(_counted(group, endpoint, targets), LINE_MAX, room.size) for group in groups]
@@ -116,14 +118,30 @@ def _by_type(deliveries: Sequence[Delivery]) -> list[list[Delivery]]:
     return [group for _, group in sorted(groups.items(), key=lambda item: (item[0][0], -len(item[1]), item[0][1]))]
 
 
+def _alike(deliveries: Iterable[Delivery]) -> list[list[Delivery]]:
+    """Return deliveries, those that say the same of the same target together; they differ in module or sources."""
+    groups: dict[object, list[Delivery]] = {}
+    for one in deliveries:
+        event = one.event
+        about = (text_of(event.data, "event_type"), text_of(event.data, "data"), event.scan and event.scan.target)
+        key = (one.name, event.severity, *about) if event.type in FINDINGS else one.id
+        groups.setdefault(key, []).append(one)
+    return [*groups.values()]
+
+
+def _times(those: Sequence[Delivery]) -> str:
+    return f" ({len(those):,} times)" if len(those) > 1 else ""
+
+
 def _counted(group: Sequence[Delivery], endpoint: Endpoint, targets: str) -> str:
     """Return the line about deliveries of one type: their number, and the first ones."""
-    first = [notice(one, endpoint) for one in group[:FIRST_MAX]]
+    found = _alike(group)
+    first = [(notice(those[0], endpoint), _times(those) if len(found) > 1 else "") for those in found[:FIRST_MAX]]
     if len(group) == 1:
-        return _line(first[0], targets)
-    items = [text for text in (_item(one, targets, FIRST_LENGTH) for one in first) if text]
-    more = ["…"] if items and len(group) > len(items) else []
-    head = f"{in_line(first[0].headline, TYPE_MAX)} ({len(group):,})"
+        return _line(first[0][0], targets)
+    items = [text + times for one, times in first if (text := _item(one, targets, FIRST_LENGTH))]
+    more = ["…"] if items and len(found) > len(items) else []
+    head = f"{in_line(first[0][0].headline, TYPE_MAX)} ({len(group):,})"
     return ": ".join([head, *([", ".join([*items, *more])] if items else [])])
 
 

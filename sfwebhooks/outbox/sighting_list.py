@@ -174,7 +174,7 @@ def _worst(sql: sqlite3.Connection, severity_of: Callable[[str], int]) -> str:
     for number, name in sql.execute("SELECT number, name FROM kind"):
         numbers.setdefault(severity_of(name), []).append(str(number))
     cases = " ".join(f"WHEN kind IN ({', '.join(those)}) THEN {severity}" for severity, those in numbers.items())
-    return f"CASE {cases} END" if cases else "0"
+    return f"CASE {cases} END" if cases else "NULL"
 
 
 def _presence(sql: sqlite3.Connection, target: int) -> str:

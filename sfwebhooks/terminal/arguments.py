@@ -24,9 +24,10 @@ from sfwebhooks.config.values import nearest, receiver_secrets, whole_number
 from sfwebhooks.endpoints import EVENT_NAMES, Endpoint
 from sfwebhooks.errors import ConfigError, SelectionError
 from sfwebhooks.events import Delivery, clean_text
-from sfwebhooks.examples import example, readdressed
+from sfwebhooks.examples import example, example_of_type, readdressed
 from sfwebhooks.host.hosts import used_folder
 from sfwebhooks.scan.host_database import saved_options
+from sfwebhooks.severity import SEVERITY_OF_TYPE, Severities
 from sfwebhooks.text import epoch_of
 
 T = TypeVar("T")
@@ -199,18 +200,25 @@ def endpoint_named(given: argparse.Namespace, name: str) -> Endpoint:
     return endpoints[name]
 
 
-def named_example(word: str, endpoint: Endpoint) -> Delivery:
+def named_example(word: str, endpoint: Endpoint, severities: Severities | None = None) -> Delivery:
     """Return the example of the event type that the command line names, as it would be to an endpoint.
+
+    Args:
+        severities: with these, it may also be a finding type of the host.
 
     Raises:
         SelectionError: there is no such type.
     """
     entry = type_named(word)
-    if not entry:
+    if entry:
+        made = example(entry, word)
+    elif severities and word in SEVERITY_OF_TYPE:
+        made = example_of_type(word, severities)
+    else:
+        theirs = nearest(word.upper(), SEVERITY_OF_TYPE) if severities else ""
         raise SelectionError(
-            f"no event type is called {word!r}.{nearest(word.lower(), EVENT_NAMES)} See sfwebhooks events."
+            f"no event type is called {word!r}.{nearest(word.lower(), EVENT_NAMES) or theirs} See sfwebhooks events."
         )
-    made = example(entry, word)
     return readdressed(replace(made, name=endpoint.name_for(made.event) or made.name), endpoint)
 
 

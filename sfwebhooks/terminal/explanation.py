@@ -47,6 +47,8 @@ class Because:
     words: str
     #: what helps; empty: nothing needs to be done
     cure: str = ""
+    #: for machines: of a delivery that waits, the reason
+    waits_for: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,9 @@ class Explanation:
                 return Explained(name, self._delivered(record), today, record.id)
             return Explained(name, Because(DAMAGED, "its row in the outbox is damaged", DOCTOR), today)
         then = self._missing(name, today)
-        again = f"sfwebhooks backfill {self.event.scan_id} --endpoint {name}" if self._is_over and then == today else ""
-        return Explained(name, then, today, again=again)
+        again = f"sfwebhooks backfill {self.event.scan_id} --endpoint {name}"
+        has_it = not self._is_over or then != today or again in then.cure
+        return Explained(name, then, today, again="" if has_it else again)
 
     # --- by today's settings
 
@@ -185,9 +188,8 @@ class Explanation:
         reason = waiting_reason(known, self._now)
         again = f"; {tries}, next at {moment(record.due_at)}" if record.tries and record.due_at > self._now else ""
         helps = reason.cure.format(name=name, pid=known.owner.pid if known.owner else "PID")
-        return Because(
-            f"waiting: {reason.value}", f"waiting: {why_waiting(known, self._now) or reason.meaning}{again}", helps
-        )
+        words = f"waiting: {why_waiting(known, self._now) or reason.meaning}{again}"
+        return Because("waiting", words, helps, reason.value)
 
     def _missing(self, name: str, today: Because | None) -> Because:
         """Return why an endpoint has no delivery of the event."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
+
+from rich.console import Console
 
 from sfwebhooks.delivery.pace import BURST, shared_pace
 from sfwebhooks.delivery.status import pace
 from sfwebhooks.digesting import Digesting, Rhythm
 from sfwebhooks.endpoints import FINDINGS, SILENT, Endpoint
-from sfwebhooks.events import WebhookEvent
+from sfwebhooks.events import WebhookEvent, printable
 from sfwebhooks.expressions import finder
 from sfwebhooks.formats import redaction_of
 from sfwebhooks.reasons import Withheld
 from sfwebhooks.screening import RAW, is_chosen
+from sfwebhooks.terminal.output import plain, print_hanging
 from sfwebhooks.text import amount, duration, in_line, text_of
 
 #: characters of the value of a key
@@ -40,6 +43,26 @@ def newness_of(endpoint: Endpoint) -> str:
         return ""
     first = "nothing" if endpoint.baseline == SILENT else "all"
     return f"only findings that no earlier scan of the target has; of a first scan {first}"
+
+
+def profile_of(endpoint: Endpoint) -> dict[str, str]:
+    """Return label -> text: what an endpoint is sent, and in which form. A text is empty if there is nothing to say."""
+    cut = f"findings' data cut after {endpoint.max_data:,} bytes" if endpoint.max_data else ""
+    return {
+        "events": ", ".join(endpoint.events),
+        "filters": "; ".join([*filters_of(endpoint), *filter(None, [newness_of(endpoint)])]) or "none",
+        "messages": ", ".join([f"format {endpoint.format}", *form_of(endpoint)]),
+        "redacted": "; ".join(filter(None, [redaction_words(endpoint), cut])),
+        "mistake": endpoint.mistake,
+    }
+
+
+def print_profiles(endpoints: Iterable[Endpoint], out: Console) -> None:
+    """Print for each endpoint what `profile_of` says of its filters, messages and redaction, each in one line."""
+    for endpoint in endpoints:
+        terms = profile_of(endpoint)
+        words = [f"{label}: {terms[label]}" for label in ("filters", "messages", "redacted")]
+        print_hanging(f"{printable(endpoint.name)}  ", plain("; ".join(words), "dim"), out)
 
 
 def form_of(endpoint: Endpoint) -> Iterator[str]:
@@ -97,6 +120,7 @@ def why_withheld(endpoint: Endpoint, event: WebhookEvent, reason: Withheld) -> s
         Withheld.MODULE: "modules",
         Withheld.TARGET: "targets",
         Withheld.UNCHANGED: "only_if_changed",
+        Withheld.NOT_COMPARABLE: "only_if_changed",
     }.get(reason, "")
     if reason is Withheld.FINDING_TYPE:
         is_chosen_type = is_chosen(endpoint.finding_types, kind)
@@ -110,6 +134,7 @@ def why_withheld(endpoint: Endpoint, event: WebhookEvent, reason: Withheld) -> s
         Withheld.MODULE: f"this is of {text_of(data, 'module')}",
         Withheld.TARGET: f"the scan is of {event.scan.target if event.scan else text_of(data, 'target')}",
         Withheld.UNCHANGED: "nothing is new or gone",
+        Withheld.NOT_COMPARABLE: f"this has not_comparable = {text_of(data, 'not_comparable')}",
     }.get(reason, "")
     return f"{key} = {_value(getattr(endpoint, key))}; {in_line(has, VALUE)}" if key else ""
 

@@ -337,8 +337,12 @@ def test_list_shows_endpoints_without_their_secrets(cli: Cli, path: Path, monkey
         "events": ["scan_*", "high_risk_event", "correlation_found"],
         "enabled": True,
         "description": "",
+        "filters": "none",
+        "messages": "format slack, single messages, digests in a storm, at most 1/s, after 5 at once one each 3 s",
+        "redacted": "secrets, what may contain some, and personal data (default)",
         "mistake": None,
     }
+    assert f"slack  filters: none; messages: {rows[1]['messages']}; redacted: {rows[1]['redacted']}" in shown.out
     assert [row["name"] for row in rows] == ["off", "slack", "wrong", "unknown"]
     assert leaks(shown.out + json.dumps(rows), SLACK.rpartition("/")[2], "a secret of the team") == []
 

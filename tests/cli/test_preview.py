@@ -14,15 +14,17 @@ from typing import Callable
 
 import pytest
 
-from sfwebhooks.catalogue import EVENT_TYPES
+from sfwebhooks.catalogue import EVENT_TYPES, type_named
 from sfwebhooks.cli import main
 from sfwebhooks.config.settings import load
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.events import delivery_id
+from sfwebhooks.examples import example_of_type
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
 from sfwebhooks.screening import Screen
+from sfwebhooks.severity import DEFAULT_SEVERITIES, SEVERITY_OF_TYPE, Severities, Severity, special_of
 from tests.builders import NOW, PATIENCE, an_event
 from tests.conftest import Team, sql
 
@@ -240,3 +242,43 @@ def test_an_event_that_the_endpoint_subscribes_to_is_shown(
     settings.write_text(f"[webhooks.few]\nurl = https://r.example.test/\nevents = {events}\n")
     _, headers, _ = parsed(preview("few"))
     assert headers["x-spiderfoot-event"] == shown
+
+
+def test_a_type_of_the_host_is_shown_as_a_finding_with_the_severity_of_the_settings(
+    preview: Preview, tmp_path: Path
+) -> None:
+    with (tmp_path / "webhooks.ini").open("a") as file:
+        file.write("[webhooks-severity]\ncritical = EMAILADDR_COMPROMISED\n")
+    message = json.loads(parsed(preview("team", "--event", "EMAILADDR_COMPROMISED"))[2])
+    assert message["event_type"] == "high_risk_event"
+    data = message["data"]
+    assert (data["event_type"], data["severity"]) == ("EMAILADDR_COMPROMISED", "critical")
+    assert data["data"] == "jane.roe@acme.test [Example Forum]"
+
+
+def test_redaction_and_filters_can_be_tried_before_a_scan(
+    preview: Preview, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    shown = preview("chat", "--event", "PASSWORD_COMPROMISED").decode()
+    assert "Tr0ub4dor" not in shown and "PASSWORD_COMPROMISED" in shown
+    with (tmp_path / "webhooks.ini").open("a") as file:
+        file.write("min_severity = high\nevents = all\n")
+    for kind, withheld in (("TCP_PORT_OPEN", True), ("CREDIT_CARD_NUMBER", False)):
+        assert main(["preview", "chat", "--event", kind, "--folder", str(tmp_path)]) == 0
+        assert (
+            "a scan would not send it to chat: below min_severity" in capfdbinary.readouterr().err.decode()
+        ) is withheld
+
+
+@pytest.mark.parametrize("host_type", sorted(SEVERITY_OF_TYPE))
+def test_every_type_of_the_host_has_an_example_that_the_catalogue_allows(host_type: str) -> None:
+    event = example_of_type(host_type, DEFAULT_SEVERITIES).event
+    entry = type_named(event.type)
+    assert entry and {*event.data} <= {field.name for field in entry.fields} and event.data["data"]
+    assert (event.special, event.data.get("special")) == (special_of(host_type),) * 2
+    low = example_of_type(host_type, Severities(((Severity.LOW, ("*",)),))).event
+    assert (low.type, low.severity, low.data["severity"]) == ("low_risk_event", Severity.LOW, "low")
+
+
+def test_an_unknown_type_is_an_error_that_names_a_similar_one(preview: Preview) -> None:
+    assert b'Did you mean "EMAILADDR_COMPROMISED"?' in preview("team", "--event", "EMAILADDR_COMPROMISD", code=1)

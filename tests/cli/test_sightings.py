@@ -140,7 +140,7 @@ def test_a_narrow_terminal_has_the_data_in_a_line_of_their_own(folder: Path) -> 
     assert lines[2] == f"  {data[:77]}…"
 
 
-@pytest.mark.parametrize("words", [("--new",), ("--gone", "--type", "X"), ("--undelivered",)])
+@pytest.mark.parametrize("words", [("--new",), ("--gone", "--type", "X"), ("--dead",)])
 def test_a_selection_without_a_target_is_an_error(run: Any, words: tuple[str, ...]) -> None:
     assert f"give a TARGET; the last targets are: {TARGET}" in run("sightings", *words, code=1)
 
@@ -157,14 +157,14 @@ def test_a_type_or_a_pattern_of_types_selects_some(run: Any, folder: Path) -> No
     assert run("sightings", TARGET, "--type", "EMAILADDR") == "No sightings.\n"
 
 
-def test_what_died_is_listed_as_undelivered_until_it_is_delivered(run: Any, folder: Path) -> None:
+def test_what_died_is_listed_as_dead_until_it_is_delivered(run: Any, folder: Path) -> None:
     with closing(Outbox(folder / "webhooks.db")) as outbox:
         send(outbox, State.DEAD, "refused")
-    assert [*listed(run, "--undelivered")] == ["CVE-1"]
-    assert "gone, undelivered" in run("sightings", TARGET)
+    assert [*listed(run, "--dead")] == ["CVE-1"]
+    assert "gone, dead" in run("sightings", TARGET)
     with closing(Outbox(folder / "webhooks.db")) as outbox:
         outbox.retention.replay(Selection(), NOW)
-    assert listed(run, "--undelivered") == {}
+    assert listed(run, "--dead") == {}
 
 
 def test_a_finding_is_masked_as_in_a_chat(run: Any, folder: Path) -> None:
@@ -316,7 +316,7 @@ def test_a_muted_finding_of_which_there_are_no_sightings_is_found_by_its_fingerp
     assert json.loads(run("mute", fingerprint("CVE-9"), "--target", TARGET, "--json"))["type"] == ""
 
 
-@pytest.mark.parametrize(("baseline", "words"), [("silent", "none is sent"), ("send", "all are sent")])
+@pytest.mark.parametrize(("baseline", "words"), [("silent", "no findings are sent"), ("send", "all findings are sent")])
 def test_check_says_what_an_endpoint_with_only_new_is_sent(
     folder: Path, capsys: pytest.CaptureFixture[str], baseline: str, words: str
 ) -> None:
@@ -324,5 +324,22 @@ def test_check_says_what_an_endpoint_with_only_new_is_sent(
         file.write(f"only_new = true\nbaseline = {baseline}\n")
     main(["check", "--folder", str(folder)])
     shown = capsys.readouterr().out
-    assert "team: only_new: 1 target so far" in shown
+    assert "1 target has such a scan" in shown
     assert words in shown
+
+
+def test_check_and_list_say_what_an_endpoint_is_sent_as_route_does(folder: Path, capsys: Any) -> None:
+    with (folder / "webhooks.ini").open("a") as file:
+        file.write("only_new = true\nmin_severity = high\nredact = EMAILADDR: hash\n")
+
+    def shown(*words: str) -> str:
+        main([*words, "--folder", str(folder)])
+        return str(capsys.readouterr().out)
+
+    its = json.loads(shown("route", "--json"))
+    assert its["filters"].startswith("min_severity = high; only findings") and its["redacted"] == "EMAILADDR: hash"
+    parts = {label: its[label] for label in ("filters", "messages", "redacted")}
+    for command in ("check", "list"):
+        assert f"team  {'; '.join(f'{label}: {text}' for label, text in parts.items())}" in shown(command)
+    assert json.loads(shown("list", "--json")).items() >= parts.items()
+    assert json.loads(shown("check", "--json"))["endpoints"][0].items() >= parts.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -63,6 +64,33 @@ def test_a_part_of_a_scan_s_digests_says_which_it_is() -> None:
 def test_findings_of_one_type_have_one_line_with_the_first_ones() -> None:
     lines = shown(*(late(number, Severity.MEDIUM) for number in range(1, 6))).body
     assert lines == "Medium: VULNERABILITY_CVE_HIGH (5): CVE-2026-0001, CVE-2026-0002, CVE-2026-0003, …"
+
+
+def test_what_two_modules_report_is_one_line_that_says_so() -> None:
+    leak, low = ({"event_type": kind, "data": "CVE-1"} for kind in ("LEAKSITE_URL", "TCP_PORT_OPEN"))
+    twice = [late(n, data={**leak, "module": f"sfp_{n}"}) for n in range(2)]
+    lines = shown(
+        *twice, late(2, data={**leak, "data": "x" * 200}), late(3, data={**leak, "data": "x" * 200}),
+        late(4, data=leak, scan=a_scan("5C4A0002", target="other.example")),
+        *(late(n, Severity.LOW, data={**low, "data": text}) for n, text in enumerate("aab", 5)),
+        *(late(n, Severity.INFO, data={**low, "data": "same"}) for n in range(10, 13)),
+    )  # fmt: skip
+    assert lines.headline == "11 backfilled messages"
+    assert lines.facts[1] == ("By severity", "5 high, 3 low, 3 info")
+    body = lines.body.split("\n")
+    assert body[0] == "High: LEAKSITE_URL: CVE-1 on acme.example (2 times)"
+    assert (len(body[1]), body[1][-11:]) == (LINE_MAX, "… (2 times)")
+    assert body[2:] == [
+        "High: LEAKSITE_URL: CVE-1 on other.example",
+        "Low: TCP_PORT_OPEN (3): a on acme.example (2 times), b on acme.example",
+        "Info: TCP_PORT_OPEN (3): same on acme.example",
+    ]
+
+
+def test_what_is_no_finding_is_never_taken_for_the_same() -> None:
+    alert = an_event(2, type="system_alert", scan=None, severity=Severity.HIGH, data={"message": "x"})
+    same = [a_delivery(replace(alert, id=str(number)), backfilled=True) for number in range(2)]
+    assert len(shown(*same).body.split("\n")) == 2
 
 
 def test_what_no_live_digest_may_have_is_named_in_a_late_one() -> None:

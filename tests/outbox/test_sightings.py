@@ -442,5 +442,5 @@ def test_what_was_sent_as_new_has_one_row_once_its_scan_is_recorded(outbox: Outb
     finish(outbox, a_scan("5C4A0002"), "a")
     assert len(rows_of(outbox.path, "SELECT * FROM sighting")) == 1
     finish(outbox, a_scan("5C4A0003"))
-    (found,) = outbox.sighting_list.of("acme.example", SightingFilter(), 9, len)
+    (found,) = outbox.sighting_list.of("acme.example", SightingFilter(), 9)
     assert found.presence is Presence.GONE

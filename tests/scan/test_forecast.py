@@ -34,6 +34,7 @@ from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_correlation, a_finding, a_scan, an_endpoint
 from tests.hosted import add_scan, correlate
 from tests.outbox_rows import rows_of
+from tests.tiers import slow
 
 KINDS = ("VULNERABILITY_CVE_HIGH", "MALICIOUS_IPADDR", "LEAKSITE_CONTENT", "TCP_PORT_OPEN", "EMAILADDR")
 DATA = ("a.example", "b.example", "test-1 c.example")
@@ -126,9 +127,8 @@ def withheld_in(outbox: Outbox, scan: Scan, endpoint: Endpoint) -> dict[str, int
     return outbox.scans.withheld(scan.id).get(endpoint.name, {})
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(scans, min_size=1, max_size=3), endpoints(), st.data())
-def test_a_forecast_is_what_the_backfill_then_makes(history: list[Past], endpoint: Endpoint, data: Any) -> None:
+def check(history: list[Past], endpoint: Endpoint, data: Any) -> None:
+    """Check a forecast of one of some scans against what a backfill then makes."""
     with folders() as folder, closing(Outbox(folder / FILE)) as outbox:
         made = [run(folder, outbox, number, past) for number, past in enumerate(history, 1)]
         for kind, text in data.draw(st.lists(st.tuples(st.sampled_from(KINDS), st.sampled_from(DATA)), max_size=2)):
@@ -156,3 +156,18 @@ def test_a_forecast_is_what_the_backfill_then_makes(history: list[Past], endpoin
         with closing(Outbox(folder / FILE, listing=True)) as listing:
             again = forecast(listing, endpoint, past_scan(listing, scan.id, dead=True))
         assert (again.number, again.has) == (0, foreseen.has + foreseen.number)
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.lists(scans, min_size=1, max_size=3), endpoints(), st.data())
+def test_a_forecast_is_what_the_backfill_then_makes(history: list[Past], endpoint: Endpoint, data: Any) -> None:
+    check(history, endpoint, data)
+
+
+@slow
+@settings(max_examples=150, deadline=None)
+@given(st.lists(scans, min_size=1, max_size=3), endpoints(), st.data())
+def test_a_forecast_is_what_the_backfill_makes_whatever_was_before(
+    history: list[Past], endpoint: Endpoint, data: Any
+) -> None:
+    check(history, endpoint, data)
