@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sfwebhooks.config.settings import load_mapping
-from sfwebhooks.events import WebhookEvent
+from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.scan.findings import Finding, event_of_finding
 from sfwebhooks.scan.run import ScanRun
 from tests.benchmarks.measure import Measure, Row, each, with_null_row
@@ -53,8 +53,8 @@ def bare_outbox(folder: Path) -> sqlite3.Connection:
     return connection
 
 
-def event_of(number: int) -> WebhookEvent:
-    return event_of_finding(numbered(number), a_scan(), "Vulnerability")
+def event_of(number: int, scan: Scan | None = None) -> WebhookEvent:
+    return event_of_finding(numbered(number), scan or a_scan(), "Vulnerability")
 
 
 def numbered(number: int) -> Finding:

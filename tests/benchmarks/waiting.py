@@ -38,6 +38,8 @@ WANTED = [Wanted(TEAM, "high_risk_event")]
 NEW = 10**9
 #: events that are accepted together, and deliveries that are claimed and settled together
 GROUP, CLAIMED = 100, 20
+#: findings of a scan
+OF_SCAN = 20_000
 #: seconds that a step is measured, at least if there are as many deliveries
 LEAST = 1.0
 RESTARTS = 20
@@ -51,14 +53,19 @@ BARE_FILE = "backlog: bare sqlite3 file"
 
 @lru_cache(maxsize=8)
 def filled(number: int) -> tempfile.TemporaryDirectory[str]:
-    """Return a data folder with so many waiting deliveries, half of them since yesterday; it ends with this process."""
+    """Return a data folder with so many waiting deliveries, half of them since yesterday; it ends with this process.
+
+    They are of scans of usual size: no scan has a million findings.
+    """
     folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     path = Path(folder.name)
     write_settings(path, [DEAD, DEAD], more=ROOMY_KEY)
     with closing(Outbox(path / FILE, storage=ROOMY)) as outbox:
-        outbox.scans.begin_scan(a_scan(), an_event(), (), time.time() - DAY, ended="scan_completed")
         for at in range(0, number, GROUP):
-            events = [event_of(one) for one in range(at, min(at + GROUP, number))]
+            scan = a_scan(f"5C4A{at // OF_SCAN + 1:04X}")
+            if at % OF_SCAN == 0:
+                outbox.scans.begin_scan(scan, an_event(), (), time.time() - DAY, ended="scan_completed")
+            events = [event_of(one, scan) for one in range(at, min(at + GROUP, number))]
             outbox.accept([(event, WANTED) for event in events], time.time() - (DAY if at < number / 2 else 0.0))
         outbox.file.checkpoint()
     return folder
