@@ -16,7 +16,8 @@ import pytest
 import sfwebhooks
 from sfwebhooks.attempts import Reply
 from sfwebhooks.cli.backfill import Work
-from sfwebhooks.config.file import Draft, read_settings
+from sfwebhooks.config.draft import Draft
+from sfwebhooks.config.file import read_settings
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.maintenance import Maintenance
