@@ -96,8 +96,8 @@ def example(entry: EventType, name: str) -> Delivery:
 
 
 def example_of_type(host_type: str, severities: Severities) -> Delivery:
-    """Return the delivery of an example finding of a type of the host; its data are made up, and fit the type if they
-    can be told from its name."""
+    """Return the delivery of an example finding of a type of the host; its data are made up, and fit the type where its
+    name says enough."""
     severity, special = severities.of(host_type), special_of(host_type)
     entry = next(entry for entry in EVENT_TYPES if entry.name == RISK_NAMES[severity])
     made = example(entry, entry.name)

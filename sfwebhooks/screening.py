@@ -7,7 +7,7 @@ the value that it looks at: an event of another tool need not have a module.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
@@ -57,21 +57,23 @@ class Screen:
     endpoints: tuple[Endpoint, ...]
     #: fingerprints of what users marked as false positive in scans of the target
     false_positives: frozenset[bytes] = frozenset()
-    #: id of an event -> the verdicts, where the part of its data that the host does not keep counted
-    remembered: dict[str, Verdicts] = field(default_factory=dict, compare=False, repr=False)
+    #: id of an event -> endpoint that asked for it -> why it was withheld (None: it was wanted), where the part of its
+    #: data that the host does not keep counted
+    remembered: dict[str, dict[str, Withheld | None]] = field(default_factory=dict, compare=False, repr=False)
 
     def of(self, event: WebhookEvent) -> Verdicts:
         """Return the endpoints that want an event, and for those that asked for it by name and whose filters withhold
         it the reason."""
-        if event.id in self.remembered:
-            return self.remembered[event.id]
+        before = self.remembered.get(event.id, {})
         wanted: list[Wanted] = []
         withheld: dict[str, Withheld] = {}
         for one in self.endpoints:
             name = subscribed_name(one.events, event.type, event.severity, event.special)
             if name is None:
                 continue
-            reason = withheld_by(one, event) if one.has_filters else None
+            reason = before.get(one.name)
+            if one.name not in before and one.has_filters:
+                reason = withheld_by(one, event)
             if reason:
                 withheld[one.name] = reason
             else:
@@ -81,8 +83,17 @@ class Screen:
             wanted = []
         is_long = Withheld.DATA in withheld.values() and len(event.data.get("data", "")) > fingerprints.DATA_COUNTED
         if is_long and len(self.remembered) < REMEMBERED_MAX:
-            self.remembered[event.id] = (wanted, withheld)
+            self.remembered[event.id] = {**{one.endpoint: None for one in wanted}, **withheld}
         return wanted, withheld
+
+    def for_others(self, endpoints: tuple[Endpoint, ...]) -> Screen:
+        """Return the same with other endpoints; what is remembered stays valid for those that did not change."""
+        same = {one.name for one in endpoints if one in self.endpoints}
+        found = {
+            its_id: {name: reason for name, reason in verdicts.items() if name in same}
+            for its_id, verdicts in self.remembered.copy().items()
+        }
+        return replace(self, endpoints=endpoints, remembered=found)
 
     def at(self, target: str) -> tuple[Endpoint, ...]:
         """Return the endpoints that want events of scans of a target."""

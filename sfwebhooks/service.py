@@ -9,27 +9,28 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Callable
 
 import sfwebhooks
 from sfwebhooks import system
+from sfwebhooks.config.following import SettingsFiles
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.background import ROUND_SECONDS, BackgroundWork
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.process import Role, note_service, service_lock
 from sfwebhooks.delivery.status import config_mistake
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.errors import ConfigError, OutboxBusyError, OutboxError
+from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.files import is_deleted
 from sfwebhooks.log_once import Trouble
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
 from sfwebhooks.scan.recovery import report_dead_scans, running_scans
 from sfwebhooks.scan.watch_thread import WatchThread
-from sfwebhooks.text_file import FileState, state_of
+from sfwebhooks.text_file import state_of
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: seconds between two looks for scans whose process died
@@ -76,7 +77,7 @@ class Need:
         self._digests.add(settings.digest)
         with suppress(OutboxError):
             scans = running_scans(dispatcher.outbox)
-            if {*filter(None, scans)} - self._digests:  # other settings, or secrets in the environment
+            if {*filter(None, scans.values())} - self._digests:  # other settings, or secrets in the environment
                 return False
             self._scan_at = now if scans else self._scan_at
             dispatcher.hurry(not scans)
@@ -95,11 +96,9 @@ class Service:
     """
 
     def __init__(self, load: Callable[[], Settings], path: Path) -> None:
-        self._load = load
         self._path = path
         self._settings = load()
-        #: states of the files of the last settings read, used or not: when they were read, and at the last check
-        self._seen = self._looked = self._settings.files
+        self._files = SettingsFiles(self._settings, load)
         self._orphans_at = float("-inf")
         self._trouble = Trouble(over="the outbox can be used again")
         #: by it, scans find the process that sends
@@ -140,7 +139,10 @@ class Service:
             if time.monotonic() < round_at:
                 continue
             round_at = time.monotonic() + ROUND_SECONDS
-            if need and not need.lasts(self._dispatcher, self._settings, time.monotonic()):
+            if need and not (
+                self._files.are_changing  # a scan may have read them first
+                or need.lasts(self._dispatcher, self._settings, time.monotonic())
+            ):
                 break
             self._background.attempt(self._announce)
             if need and not self._lock.held:  # its file was removed, and another process is the one
@@ -193,30 +195,20 @@ class Service:
                     stop.wait(ROUND_SECONDS)
 
     def _reread_if_changed(self, stop: threading.Event, reload: threading.Event) -> None:
-        before, self._looked = self._looked, _states(self._seen)
-        if reload.is_set() or (self._looked != self._seen and self._looked == before):  # no longer being written
+        always = reload.is_set()
+        if always:
             reload.clear()
-            self._reread(stop)
+        new = self._files.look(always)
+        if new:
+            self._use(new, stop)
 
     def _report_dead_scans(self) -> None:
         if time.monotonic() - self._orphans_at > ORPHAN_SECONDS:
             self._orphans_at = time.monotonic()
             report_dead_scans(self._dispatcher.outbox, self._settings)
 
-    def _reread(self, stop: threading.Event) -> None:
-        """Use the current settings if they have no new mistake, else keep the previous ones."""
-        self._seen = _states(self._seen)
-        try:
-            new = self._load()
-        except ConfigError as error:
-            log.warning("webhooks: %s; keeping the previous configuration", error)
-            return
-        self._seen = new.files
-        for text in (*new.mistakes, *new.warnings):
-            log.warning("webhooks: %s", text)
-        if set(new.mistakes) - set(self._settings.mistakes) or not (new.endpoints or new.enabled is False):
-            log.warning("webhooks: the changed configuration has mistakes or no endpoint; keeping the previous one")
-            return
+    def _use(self, new: Settings, stop: threading.Event) -> None:
+        """Use other settings from now on."""
         for words in _moves(self._settings, new):
             log.warning("webhooks: %s", words)
         self._end()
@@ -252,10 +244,6 @@ class Service:
 def _shown(endpoint: Endpoint) -> str:
     """Return an endpoint's name, with the mistake in its settings if it has one."""
     return f"{endpoint.name} ({config_mistake(endpoint.mistake)})" if endpoint.mistake else endpoint.name
-
-
-def _states(files: Iterable[Path]) -> dict[Path, FileState]:
-    return {path: state_of(path) for path in files}
 
 
 def _moves(old: Settings, new: Settings) -> Iterator[str]:

@@ -100,10 +100,18 @@ class Work:
 
 
 def _backfill(given: argparse.Namespace) -> int:
-    found, out, path = settings(given), console(given.quiet or given.json), folder(given) / FILE
+    found = settings(given)
     demand_sending(found)
-    endpoint = endpoint_named(given, given.endpoint)
-    stop = StopSignal()
+    return send_past_scan(given, found, endpoint_named(given, given.endpoint))
+
+
+def send_past_scan(given: argparse.Namespace, found: Settings, endpoint: Endpoint) -> int:
+    """Send a past scan to an endpoint, as the options of the command say; return the exit code.
+
+    Args:
+        found: the settings; the endpoint is one of them.
+    """
+    out, path, stop = console(given.quiet or given.json), folder(given) / FILE, StopSignal()
     dispatcher = Dispatcher(found.endpoints, path, storage=found.storage)
     lock = scan_lock(path, given.scan)
     try:

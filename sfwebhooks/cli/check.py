@@ -34,7 +34,7 @@ from sfwebhooks.scan.host_database import saved_options
 from sfwebhooks.scan.watch_events import local_time
 from sfwebhooks.signing_keys import WHPK, WHPK_HINT, WHSEC, WHSK, receiver_form
 from sfwebhooks.terminal.arguments import add_config, add_json, folder, settings
-from sfwebhooks.terminal.filter_words import print_terms, terms_of
+from sfwebhooks.terminal.filter_words import print_profiles, profile_of
 from sfwebhooks.terminal.live_state import ATTENTION, UNKNOWN, Look, live_state
 from sfwebhooks.terminal.output import as_json, console, plain, print_hanging, stacked, table
 from sfwebhooks.terminal.watched import ExpectedScans, expected_in
@@ -168,7 +168,7 @@ def _fields(found: Settings, result: CheckResult) -> dict[str, Any]:
                 "to": endpoint.place,
                 "format": endpoint.format,
                 "events": endpoint.events,
-                **{label: terms_of(endpoint)[label] for label in ("filters", "messages", "redacted")},
+                **{label: profile_of(endpoint)[label] for label in ("filters", "messages", "redacted")},
                 "signed": _signed(endpoint),
                 "tls": _tls(endpoint),
                 "state": result.looks[endpoint.name].words,
@@ -240,7 +240,7 @@ def _print_endpoints(found: Settings, looks: dict[str, Look], out: Console) -> N
             rows.add_row(stacked(name, to, state), how, events)
     if found.endpoints or found.off:
         out.print(rows)
-        print_terms(found.known, out)
+        print_profiles(found.known, out)
 
 
 def _print_expected(expected: tuple[ExpectedScans, ...], out: Console) -> None:

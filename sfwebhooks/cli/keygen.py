@@ -37,7 +37,7 @@ def _keygen(given: argparse.Namespace) -> int:
     if given.ed25519:
         hints = ["The whpk_ key is for the receiver; the whsk_ secret stays with the sender.", WHPK_HINT]
     elif given.redact:
-        key, hints = "redact_key", ["Keep it here: whoever has it can find out by trying what was hashed."]
+        key, hints = "redact_key", ["Keep it here: with it, anyone can find out what was hashed, by trying."]
     if given.file:
         write_secret(given.file, secret)
         hints = [f"Written to {given.file}; in the settings: {key} = file:{given.file.absolute()}", *hints]

@@ -11,7 +11,7 @@ from sfwebhooks.config.settings import Settings
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.terminal.arguments import add_config, add_json, settings
-from sfwebhooks.terminal.filter_words import print_terms, terms_of
+from sfwebhooks.terminal.filter_words import print_profiles, profile_of
 from sfwebhooks.terminal.output import as_json, console, plain, table
 from sfwebhooks.text import amount
 
@@ -54,7 +54,7 @@ def _fields(endpoint: Endpoint) -> dict[str, Any]:
         "events": list(endpoint.events),
         "enabled": endpoint.enabled,
         "description": endpoint.description,
-        **{label: terms_of(endpoint)[label] for label in ("filters", "messages", "redacted")},
+        **{label: profile_of(endpoint)[label] for label in ("filters", "messages", "redacted")},
         "mistake": endpoint.mistake or None,
     }
 
@@ -70,7 +70,7 @@ def _print(known: list[Endpoint], unknown: list[str], found: Settings, out: Cons
         rows.add_row(plain(name, "bold"), "", "", "", plain("mistake", "red"))
     if known or unknown:
         out.print(rows)
-        print_terms(known, out)
+        print_profiles(known, out)
     else:
         out.print("No endpoints: sfwebhooks create NAME adds one.")
     if found.mistakes:

@@ -47,7 +47,7 @@ ROWS = (
     Row("set up", ("check", "doctor"), "find what is wrong, and the cure"),
     Row("set up", ("events", "keygen"), "event types; a signing secret"),
     Row("try out", ("test", "preview", "route"), "a test; one unsent; who gets what"),
-    Row("try out", ("demo",), "a real scan for three teams"),
+    Row("try out", ("connect", "demo"), "go live step by step; a real scan"),
     Row("send", ("drain", "run", "service"), "once; until stopped; at boot"),
     Row("send", ("pause", "resume", "disable", "enable"), "stop sending, and start again"),
     Row("look", ("status", "stats", "metrics"), "endpoints, figures, Prometheus"),

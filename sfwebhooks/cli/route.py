@@ -34,8 +34,8 @@ from sfwebhooks.terminal.filter_words import (
     filters_of,
     messages_in,
     newness_of,
+    profile_of,
     redaction_words,
-    terms_of,
 )
 from sfwebhooks.terminal.output import as_json, console, plain, print_hanging
 from sfwebhooks.text import amount, counted, moment
@@ -83,7 +83,7 @@ def _route(given: argparse.Namespace) -> int:
     if given.type is not None:
         _route_type(given, found, endpoints, out)
     else:
-        _print_all([(one, terms_of(one)) for one in endpoints], given, out)
+        _print_all([(one, profile_of(one)) for one in endpoints], given, out)
     if not given.json:
         _print_others(found, given, out)
     return 0
@@ -223,7 +223,11 @@ def _route_scan(given: argparse.Namespace, found: Settings, endpoints: Sequence[
                 out.print(plain(_head(past)))
                 out.print()
             for endpoint in endpoints:
-                _print_forecast(endpoint, forecast(outbox, endpoint, past), past, given, out)
+                known = forecast(outbox, endpoint, past)
+                if given.json:
+                    out.print(plain(as_json(_fields(endpoint, known, past))), soft_wrap=True)
+                else:
+                    print_forecast(endpoint, known, past, out)
     except sqlite3.Error as error:
         raise SelectionError(f"SpiderFoot's database cannot be read: {error}") from error
     if not given.json:
@@ -236,10 +240,12 @@ def _head(past: Past) -> str:
     return f"Scan {past.scan.id} of {past.scan.target}, {over}. A backfill would send now:"
 
 
-def _print_forecast(endpoint: Endpoint, known: Forecast, past: Past, given: argparse.Namespace, out: Console) -> None:
-    if given.json:
-        out.print(plain(as_json(_fields(endpoint, known, past))), soft_wrap=True)
-        return
+def print_forecast(endpoint: Endpoint, known: Forecast, past: Past, out: Console, command: bool = True) -> None:
+    """Print what a backfill of a scan to an endpoint would do.
+
+    Args:
+        command: whether to show the command for it.
+    """
     name, scan_id = endpoint.name, past.scan.id
     in_all = messages_in(known.messages, known.seconds)
     lines = {
@@ -252,7 +258,7 @@ def _print_forecast(endpoint: Endpoint, known: Forecast, past: Past, given: argp
         else "",
         "mistake": f"{endpoint.mistake}: they would wait" if endpoint.mistake else "",
         "do": f"sfwebhooks backfill {scan_id} --endpoint {name}{' --again' if known.deleted else ''}"
-        if known.number
+        if command and known.number
         else "",
     }
     how = f"{amount(known.number, 'delivery', 'deliveries')} in {in_all}" if known.number else "nothing"

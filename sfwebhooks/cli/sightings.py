@@ -33,7 +33,7 @@ DATA = 200
 LINE = 60
 #: targets that an error lists
 LAST = 5
-MUTED, UNDELIVERED = "muted", "undelivered"
+MUTED, DEAD = "muted", "dead"
 #: heading -> width of a column of a narrow terminal, where the data have a line of their own; None: what is left
 COLUMNS = {"fingerprint": 11, "severity": 8, "type": None, "last seen": 11, "state": 11}
 WIDE_COLUMNS = ("fingerprint", "severity", "type", "data", "first seen", "last seen", "state")
@@ -51,7 +51,7 @@ def add(commands: Any) -> None:
         help="what scans of a target have found: new, present, gone or returned",
         description="List what the scans of a target have found, that of the last scan first, of one scan the most"
         " severe first: new (first found by the last finished scan, or since), present, gone, or returned (there again"
-        " after it was gone). The severity is that of the type, by [webhooks-severity] if it has it. Undelivered: it"
+        " after it was gone). The severity is that of the type, by [webhooks-severity] if it has it. Dead: it"
         " died on its way to an endpoint. Data are shown as far as SpiderFoot's database or the outbox still has them."
         " Without TARGET, list the targets. Times are UTC.",
         epilog="examples:\n  sfwebhooks sightings acme.example --new\n"
@@ -64,7 +64,7 @@ def add(commands: Any) -> None:
         (Presence.GONE.value, "no longer found"),
         (Presence.RETURNED.value, "found again after they were gone"),
         (MUTED, "muted, for some endpoint or all"),
-        (UNDELIVERED, "that died on their way to an endpoint"),
+        (DEAD, "that died on their way to an endpoint"),
     ):
         which.add_argument(f"--{name}", action="store_const", const=name, dest="only", help=f"only those {words}")
     command.add_argument(
@@ -93,7 +93,7 @@ def _sightings(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     severities = settings(given).severities
     mutes = records.sightings.mutes(time.time(), given.target)
     undelivered = records.sighting_list.undelivered(given.target)
-    among = {MUTED: frozenset(one.fingerprint for one in mutes), UNDELIVERED: undelivered}.get(given.only)
+    among = {MUTED: frozenset(one.fingerprint for one in mutes), DEAD: undelivered}.get(given.only)
     presence = Presence(given.only) if given.only and among is None else None
     found = records.sighting_list.of(
         given.target, SightingFilter(presence, given.kind, among), given.limit + 1, partial(_rank, severities)
@@ -137,7 +137,7 @@ class Shown:
     @property
     def words(self) -> str:
         """Its state in words."""
-        others = [MUTED] * bool(self.mutes) + [UNDELIVERED] * self.undelivered
+        others = [MUTED] * bool(self.mutes) + [DEAD] * self.undelivered
         return ", ".join([self.sighting.presence.value, *others])
 
     @property
@@ -151,7 +151,7 @@ class Shown:
             "data": self.data,
             "state": one.presence.value,
             "muted": [fields_of_mute(mute) for mute in self.mutes],
-            "undelivered": self.undelivered,
+            "dead": self.undelivered,
             "first_at": timestamp(one.first_at),
             "last_at": timestamp(one.last_at),
             "first_scan": one.first_scan,

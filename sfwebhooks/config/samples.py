@@ -35,7 +35,7 @@ SAMPLE = set(
 ADVICE = re.compile(r"(?i)(?:your|change|replace|insert|enter|put|choose|use)[-_][a-z_-]+")
 #: words that mean "none" but would be taken literally
 NOTHING = {"none", "null", "nil", "no", "off", "false", "direct", "disabled", "undefined", "unset", "empty", "n/a", "-"}
-TO_GO_WITHOUT = "for none, leave the value empty, which also removes an inherited one"
+TO_GO_WITHOUT = "for none, remove the key; to go without an inherited one, leave the value empty"
 #: headers whose value is a credential
 CREDENTIAL = re.compile(r"(?i)(?:auth|token|key|secret|passw|signature|cookie|credential)")
 #: from this length on, one repeated character may be a real secret, unless it is one that marks a blank

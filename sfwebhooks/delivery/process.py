@@ -131,6 +131,13 @@ class DeliveryProcess:
         #: the one that this process has started, and when (monotonic seconds)
         self._child: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
+        #: when the settings changed, monotonic seconds
+        self._changed_at = float("-inf")
+
+    def use(self, settings: Settings) -> None:
+        """Use other settings: those of a file that has changed, which a running process is about to read as well."""
+        self._settings, self._digest = settings, settings.digest
+        self._changed_at = time.monotonic()
 
     def ensure(self) -> None:
         """Start it, unless one is running, or the settings or this Python make it impossible.
@@ -166,6 +173,8 @@ class DeliveryProcess:
         """Id of the process that sends for these settings, or is about to; 0: there is none."""
         pid = service_pid(self._lock, self._digest)
         if pid:
+            return pid
+        if time.monotonic() - self._changed_at < START_SECONDS and (pid := service_pid(self._lock)):
             return pid
         begins = time.monotonic() - self._started_at < START_SECONDS
         return self._child.pid if self._child and begins and self._child.poll() is None else 0

@@ -25,6 +25,7 @@ from sfwebhooks.host.risks import Watched
 from sfwebhooks.scan.findings import ROOT, SOURCES_MAX, Finding, Source, can_be_wanted, may_be_wanted
 from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase, unsupported
 from sfwebhooks.scan.run import RUNS, ScanRun
+from sfwebhooks.scan.terms import Terms
 from sfwebhooks.screening import Screen
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -99,7 +100,7 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
             queue = self.incomingEventQueue
             while len(events) < GROUP_MAX and queue.queue[0] != FINISHED:
                 events.append(queue.get_nowait())
-        findings = [finding_of(one) for one in events if run and run.wants[one.eventType, one.risk]]
+        findings = [finding_of(one) for one in events if run and run.terms.wants[one.eventType, one.risk]]
         if run and findings:
             run.accept(*findings)
 
@@ -108,11 +109,16 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
         self._watched = frozenset()
         self._run = RUNS.get(self.getScanId()) or self._begun(target)
         if self._run:
-            self._watched = watched_types(
-                self._run.settings, self._run.descriptions, risks.raised(), self._run.scan.target
-            )
+            self._run.watch(self._watch)
         else:
             say_why_off(self.getScanId(), self.opts, "enabled = false")
+
+    @door
+    def _watch(self, terms: Terms) -> None:
+        """Let the host hand over the types that an endpoint can want by these terms."""
+        run = self._run
+        if run:
+            self._watched = watched_types(terms.settings, run.descriptions, risks.raised(), run.scan.target)
 
     def _begun(self, target: Any) -> ScanRun | None:
         """Begin the scan with data from the host's database that the host does not pass to its modules."""

@@ -36,7 +36,7 @@ class Progress:
         enrichment: Enrichment = NO_ENRICHMENT,
     ) -> None:
         self._scan = scan
-        self._interval = interval
+        self.interval = interval
         self._accepted = accepted
         self._database = HostDatabase(scan.database, READ_SECONDS, enrichment)
         self._looked_at = self._reported_at = begun_at
@@ -46,7 +46,7 @@ class Progress:
 
     def look(self, now: float) -> WebhookEvent | None:
         """Return the event that is due at `now` (epoch seconds), if one is and the host's database can be read."""
-        if abs(now - self._looked_at) < self._interval:  # the clock may be set back
+        if abs(now - self._looked_at) < self.interval:  # the clock may be set back
             return None
         self._looked_at = now
         try:
@@ -76,8 +76,18 @@ class Progress:
         return WebhookEvent(*its, subject=f"progress/{scan.id}")
 
 
-def progress_of(scan: Scan, settings: Settings, begun_at: float, accepted: FindingCounts) -> Progress | None:
-    """Return the progress reports of a scan, or None if no endpoint subscribes to them."""
+def progress_of(
+    scan: Scan, settings: Settings, begun_at: float, accepted: FindingCounts, before: Progress | None = None
+) -> Progress | None:
+    """Return the progress reports of a scan, or None if no endpoint subscribes to them.
+
+    Args:
+        before: its reports by earlier settings, which are continued.
+    """
     asked = any(subscribed_name(endpoint.events, NAME, Severity.INFO, None) for endpoint in settings.endpoints)
     interval, enrichment = settings.progress_interval, settings.enrichment
-    return Progress(scan, interval, begun_at, accepted, enrichment) if asked and interval else None
+    if not (asked and interval):
+        return None
+    if before:
+        before.interval = interval
+    return before or Progress(scan, interval, begun_at, accepted, enrichment)

@@ -1,9 +1,10 @@
 """Recovery: accept findings that the host's database has and the outbox lacks, and report the ends of scans.
 
-replay_scan   accepts the missing findings (ids make repeats harmless)
-tell_end      reports the end exactly once, whichever process does it; before it, what only the whole scan shows:
+replay_scan   accepts the missing findings (ids make repeats harmless), also those that only some endpoints lack, since
+              they joined while the scan was running: who is sent a scan's end is sent all of it
+report_end    reports the end exactly once, whichever process does it; before it, what only the whole scan shows:
               modules without a needed setting, and the correlations, which the host looks for after a scan
-tell_orphans  reports the ends of scans whose process is gone: their lock is free
+report_dead_scans  reports the ends of scans whose process is gone: their lock is free
 """
 
 from __future__ import annotations
@@ -11,20 +12,20 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from itertools import chain, islice
 
 from sfwebhooks import pipeline
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.errors import NotYetError, OutboxError, TargetBusyError
-from sfwebhooks.events import Scan, WebhookEvent
+from sfwebhooks.events import Scan, WebhookEvent, finding_id
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.store import Store
 from sfwebhooks.scan import from_host
 from sfwebhooks.scan.false_positives import screen_for
 from sfwebhooks.scan.host_database import HostDatabase, database_of
 from sfwebhooks.scan.host_log import modules_unset, unset_event
-from sfwebhooks.scan.lifecycle import ended
+from sfwebhooks.scan.lifecycle import ended, started
 from sfwebhooks.scan.missing import Earlier, missing_hashes
 from sfwebhooks.scan.survey import Survey
 from sfwebhooks.screening import Screen
@@ -35,13 +36,19 @@ REPLAY_CHUNK = 500
 
 
 def replay_scan(
-    outbox: Store, settings: Settings, scan: Scan, deadline: float = float("inf"), screen: Screen | None = None
+    outbox: Store,
+    settings: Settings,
+    scan: Scan,
+    deadline: float = float("inf"),
+    screen: Screen | None = None,
+    joined: Container[str] | None = (),
 ) -> int:
     """Accept the findings of a scan that the host's database has and the outbox lacks; return the number of deliveries.
 
     Args:
         deadline: monotonic seconds.
         screen: by which the scan's own process has accepted its findings; None: that process is gone.
+        joined: names of the endpoints that may lack events which others have; None: each of them may.
 
     Raises:
         NotYetError: the deadline passed first; accepted findings stay.
@@ -54,9 +61,22 @@ def replay_scan(
     outbox.scans.forget_withheld(
         scan.id, [endpoint.name for endpoint in screen.endpoints]
     )  # refused events are offered once more
-    hashes = missing_hashes(database, screen, Earlier(outbox, scan), known, deadline)
-    found = from_host.found(database, scan, hashes)
-    new = _accept_all(found, screen, outbox, deadline)
+    # of what was deleted since, nobody knows whether an endpoint has it: `backfill --again` sends it
+    joining = [
+        one
+        for one in screen.endpoints
+        if (joined is None or one.name in joined) and outbox.scans.deleted(scan.id, one.name) <= 0
+    ]
+    earlier = Earlier(outbox, scan)
+    hashes: Iterable[str] = missing_hashes(database, screen, earlier, known, deadline)
+    hashes = [*hashes] if joining else hashes
+    new = _accept_all(from_host.found(database, scan, hashes), screen, outbox, deadline)
+    offered = {finding_id(scan.id, one) for one in hashes}  # what was refused just now is not counted twice
+    for endpoint in joining:
+        only, known = screen.for_others((endpoint,)), outbox.scans.known_events(scan.id, endpoint.name)
+        missing = missing_hashes(database, only, earlier, known | offered, deadline)
+        begun = [first] if (first := started(scan)).id not in known else []
+        new += _accept_all(chain(begun, from_host.found(database, scan, missing)), only, outbox, deadline)
     outbox.recount_unwritable(scan.id)
     return new
 
@@ -113,14 +133,14 @@ def report_end(
     return event.type if reported else None
 
 
-def running_scans(outbox: Store) -> list[str]:
-    """Return the digest of the settings of each scan whose process lives: it holds its lock.
+def running_scans(outbox: Store) -> dict[str, str]:
+    """Return the scans whose process lives, since it holds its lock: id -> digest of the settings.
 
     Raises:
         OutboxError: the outbox or a lock cannot be read.
     """
-    locks = [scan_lock(outbox.path, scan.id) for scan in outbox.scans.open_scans()]
-    return [f"{lock.noted()} ".split(" ")[1] for lock in locks if not lock.is_free]
+    locks = {scan.id: scan_lock(outbox.path, scan.id) for scan in outbox.scans.open_scans()}
+    return {scan_id: f"{lock.noted()} ".split(" ")[1] for scan_id, lock in locks.items() if not lock.is_free}
 
 
 def report_dead_scans(outbox: Store, settings: Settings, stopped: Container[str] = ()) -> int:
@@ -145,7 +165,7 @@ def report_dead_scans(outbox: Store, settings: Settings, stopped: Container[str]
                 )
                 continue
             screen = screen_for(scan, settings.endpoints, _database_of(scan, settings, outbox))
-            replay_scan(outbox, settings, scan, screen=screen)
+            replay_scan(outbox, settings, scan, screen=screen, joined=None)
             late = "host_stopped" if mark in stopped else "process_died"
             reported += report_end(outbox, settings, scan, late=late, screen=screen) is not None
             lock.release(remove=True)

@@ -1,5 +1,6 @@
 """A scan of this process: report its start once, accept its findings, report its end. begin -> accept ... -> end
 
+When the settings' files change during the scan, their new content is used from then on.
 Anything that could not be stored or reported is left to `recovery`, in this process or another.
 """
 
@@ -10,12 +11,15 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from sfwebhooks import pipeline
-from sfwebhooks.config.settings import Settings
+from sfwebhooks.config.following import SettingsFiles
+from sfwebhooks.config.settings import Settings, load
 from sfwebhooks.delivery.alerts import trouble_warning
 from sfwebhooks.delivery.background import ROUND_SECONDS, BackgroundWork
 from sfwebhooks.delivery.dispatcher import Dispatcher
@@ -30,7 +34,7 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import permission_warnings
 from sfwebhooks.outbox.store import Store
 from sfwebhooks.scan.false_positives import screen_for
-from sfwebhooks.scan.findings import Finding, WantedFindings, event_of_finding
+from sfwebhooks.scan.findings import Finding, event_of_finding
 from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase, is_locked
 from sfwebhooks.scan.host_log import LISTENERS
 from sfwebhooks.scan.host_log import event_of_error as error_event
@@ -39,7 +43,7 @@ from sfwebhooks.scan.outbox_failure import Pending
 from sfwebhooks.scan.parentage import own_mark
 from sfwebhooks.scan.progress import progress_of
 from sfwebhooks.scan.recovery import replay_scan, report_dead_scans, report_end
-from sfwebhooks.screening import Screen
+from sfwebhooks.scan.terms import Terms, terms_of
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: the host's command line kills the scan's process 60 s after it sees the scan's end
@@ -48,6 +52,8 @@ HOST_PATIENCE_SECONDS = 50.0
 FLUSH_MAX = 500
 #: seconds between two warnings that the outbox could not be written if no event was missed
 TROUBLE_SECONDS = 60.0
+#: seconds beyond the longest attempt in which messages in flight end when the settings have changed
+GRACE_SECONDS = 3.0
 
 
 class ScanRun:
@@ -68,7 +74,13 @@ class ScanRun:
     ) -> None:
         self.scan = scan
         self._modules = modules
-        self.settings = settings
+        #: read once for each event, and replaced by one assignment
+        self.terms = terms_of(settings, scan)
+        self._log = logging.LoggerAdapter(log, {"scanId": scan.id})
+        self._files = SettingsFiles(settings, partial(load, settings.file), self._log)
+        #: names of the endpoints that have joined since the scan's start
+        self._joined: set[str] = set()
+        self._watch: Callable[[Terms], object] = lambda terms: None
         path = folder / FILE
         self._outbox: Store = Outbox(path, accepting=True, storage=settings.storage)
         self._lock = scan_lock(path, scan.id)
@@ -78,11 +90,8 @@ class ScanRun:
         self._leaves = delivery is not None
         self._accepted = FindingCounts()
         self._progress = progress_of(scan, settings, time.time(), self._accepted)
-        self._log = logging.LoggerAdapter(log, {"scanId": scan.id})
         self._background = BackgroundWork(self._dispatcher, settings, scan, self._log)
         settings.enrichment.report_to(self._log)
-        self._screen = Screen(settings.endpoints)
-        self.wants = WantedFindings(self._screen.at(scan.target), settings.enrichment)
         #: event type -> the host's description; empty if its database could not be read
         self.descriptions: dict[str, str] = {}
         self._pending = Pending()
@@ -99,9 +108,10 @@ class ScanRun:
 
     def begin(self) -> None:
         """Report the scan's start and start sending."""
-        for text in (*self.settings.mistakes, *self.settings.warnings, *permission_warnings(self._outbox.path)):
+        settings = self.terms.settings
+        for text in (*settings.mistakes, *settings.warnings, *permission_warnings(self._outbox.path)):
             self._log.warning("webhooks: %s", text)
-        if not self.settings.endpoints:
+        if not settings.endpoints:
             self._log.warning(
                 "webhooks: no endpoint can be used; sfwebhooks check says why, and backfill sends this scan later"
             )
@@ -116,21 +126,28 @@ class ScanRun:
         """Let what users marked as false positive be withheld; findings are sent if that cannot be read."""
         host = HostDatabase(self.scan.database, READ_SECONDS)
         try:
-            self._screen = screen_for(self.scan, self.settings.endpoints, host)
+            found = screen_for(self.scan, self.terms.screen.endpoints, host)
+            self.terms = replace(self.terms, screen=found)
         except sqlite3.Error as error:
             self._log.warning("webhooks: findings that are marked as false positive in SpiderFoot are sent: %s", error)
 
+    def watch(self, watch: Callable[[Terms], object]) -> None:
+        """Call a function with the terms now, and whenever they change."""
+        with self._flushing:
+            self._watch = watch
+            watch(self.terms)
+
     def accept(self, *findings: Finding) -> None:
         """Commit findings; while the outbox cannot be written, buffer them in memory without waiting."""
-        events = []
+        events, terms = [], self.terms
         for finding in findings:
             description = self.descriptions.get(finding.type, finding.type)
-            event = event_of_finding(finding, self.scan, description, self.settings.enrichment)
+            event = event_of_finding(finding, self.scan, description, terms.settings.enrichment)
             self._accepted.add(finding.type, event.severity)
             events.append(event)
         if self._trouble:
             for event in events:
-                if self._screen.of(event)[0]:  # the others are counted at the end
+                if terms.screen.of(event)[0]:  # the others are counted at the end
                     self._pending.add(event)
         else:
             self._flush(*events)
@@ -150,12 +167,12 @@ class ScanRun:
             self._report_end(error, deadline)
             self._lock.release(remove=True)
             self._dispatcher.wake()
-            self._dispatcher.linger(min(deadline, time.monotonic() + self.settings.drain_timeout))
+            self._dispatcher.linger(min(deadline, time.monotonic() + self.terms.settings.drain_timeout))
             sender = 0
-            if self._delivery and self._dispatcher.next_at() <= time.time() + self.settings.detach_timeout:
+            if self._delivery and self._dispatcher.next_at() <= time.time() + self.terms.settings.detach_timeout:
                 self._background.attempt(self._delivery.ensure)  # the one that there was may have been killed
                 sender = self._delivery.pid
-            words = summary(self._outbox, self.scan.id, time.time(), self.settings, sender)
+            words = summary(self._outbox, self.scan.id, time.time(), self.terms.settings, sender)
             self._log.info("webhooks: %s", words)
         except (OutboxError, NotYetError, sqlite3.Error) as trouble:
             waiting = len(self._pending) + self._pending.missed
@@ -178,12 +195,13 @@ class ScanRun:
                     self._begin_once()
                 self._report_errors()
                 self._outbox.write_withheld()
-                replay_scan(self._outbox, self.settings, self.scan, deadline, self._screen)
+                terms = self.terms
+                replay_scan(self._outbox, terms.settings, self.scan, deadline, terms.screen, self._joined)
                 if (
                     self._outbox.file.generation() != self._begun_in
                 ):  # the file was lost meanwhile, with the replayed findings
                     continue
-                report_end(self._outbox, self.settings, self.scan, error, deadline=deadline, screen=self._screen)
+                report_end(self._outbox, terms.settings, self.scan, error, deadline=deadline, screen=terms.screen)
                 return
             except (OutboxBusyError, FileReplacedError, sqlite3.Error) as trouble:
                 passes = not isinstance(trouble, sqlite3.Error) or is_locked(trouble)
@@ -202,7 +220,7 @@ class ScanRun:
                     events = self._pending.first(FLUSH_MAX) if self._pending.events else unstored
                     try:
                         now, file = time.time(), self._begun_in
-                        added |= pipeline.accept(events, self._screen, self._outbox, now, file=file) > 0
+                        added |= pipeline.accept(events, self.terms.screen, self._outbox, now, file=file) > 0
                     except FileReplacedError:  # the scan has to begin in the new one
                         self._begun_in = 0
                         continue
@@ -230,7 +248,7 @@ class ScanRun:
         missed, now = self._pending.missed, time.monotonic()
         warning = trouble_warning(self.scan, self._trouble, now - self._trouble_at, missed, time.time())
         if missed or now - self._warned_at >= TROUBLE_SECONDS:
-            pipeline.accept([warning], self._screen, self._outbox, warning.at)
+            pipeline.accept([warning], self.terms.screen, self._outbox, warning.at)
             self._warned_at = now
         self._log.warning("webhooks: the outbox can be written again: %s", warning.data["message"])
         self._trouble, self._pending.missed = "", 0
@@ -244,21 +262,24 @@ class ScanRun:
             errors = [] if self._trouble else listener.heard()
             if errors:
                 self._begin_once()
-                endpoints = self.settings.endpoints
+                endpoints = self.terms.settings.endpoints
                 events = [error_event(error, self.scan, endpoints, listener.credentials) for error in errors]
-                pipeline.accept(events, self._screen, self._outbox, time.time())
+                pipeline.accept(events, self.terms.screen, self._outbox, time.time())
                 listener.drop(len(errors))
         if errors and not self._leaves:
             self._dispatcher.wake()
 
     def _begin_once(self) -> None:
         """Commit the scan's start; again if the file was set aside since."""
-        if self._begun_in and self._begun_in == self._outbox.file.generation():
-            return
+        if not self._begun_in or self._begun_in != self._outbox.file.generation():
+            self._begin()
+
+    def _begin(self) -> None:
+        """Commit the scan's start for the endpoints that do not have it."""
         self._lock.take()
-        self._lock.note(f"{own_mark()} {self.settings.digest} {os.getpid()}")
+        self._lock.note(f"{own_mark()} {self.terms.settings.digest} {os.getpid()}")
         event = started(self.scan, self._modules)
-        wanted, _ = self._screen.of(event)
+        wanted, _ = self.terms.screen.of(event)
         self._outbox.scans.begin_scan(self.scan, event, wanted, time.time())
         self._begun_in = self._outbox.file.generation()
 
@@ -276,12 +297,46 @@ class ScanRun:
             self._background.attempt(self._delivery.ensure)
             self._background.attempt(self._look_at_delivery)
         if not self._leaves:
-            self._background.attempt(lambda: report_dead_scans(self._dispatcher.outbox, self.settings))
+            self._background.attempt(lambda: report_dead_scans(self._dispatcher.outbox, self.terms.settings))
         while not self._ended.is_set():
+            self._background.attempt(self._follow_settings)
             own = (self._look_at_delivery, self._flush_pending, self._write_withheld, self._hold)
             self._background.round(*own, self._report_errors, self._report_progress)
             self._ended.wait(ROUND_SECONDS)
         self._background.close()
+
+    def _follow_settings(self) -> None:
+        """Use the settings of a changed file from now on. Endpoints that join get what they missed at the end."""
+        new = self._files.look()
+        if new is None:
+            return
+        before, old, ended_work = self.terms, self._dispatcher, self._background
+        terms = terms_of(new, self.scan, before.screen)
+        settings = terms.settings
+        settings.enrichment.report_to(self._log)
+        dispatcher = Dispatcher(settings.endpoints, self._outbox.path, storage=settings.storage)
+        dispatcher.be_polite()
+        with self._flushing:
+            if self._ended.is_set():  # its end is reported by the settings until now
+                return
+            self._joined |= terms.joined_since(before)
+            self._progress = progress_of(self.scan, settings, time.time(), self._accepted, self._progress)
+            self._background = BackgroundWork(dispatcher, settings, self.scan, self._log)
+            self._dispatcher, self.terms = dispatcher, terms
+            self._watch(terms)
+            if self._delivery:
+                self._delivery.use(settings)
+            if self._begun_in and not self._trouble:
+                ended_work.attempt(self._begin)  # else the endpoints that joined get it at the end
+        names = ", ".join(one.name for one in settings.endpoints) or "none"
+        self._log.info("webhooks: configuration reloaded; endpoints: %s", names)
+        ended_work.close()
+        old.stop(max((one.timeout for one in before.settings.endpoints), default=0.0) + GRACE_SECONDS)
+        if self._delivery:
+            self._background.attempt(self._delivery.ensure)
+        self._look_at_delivery()
+        if not self._leaves:
+            self._dispatcher.wake()
 
     def _flush_pending(self) -> None:
         if self._pending or self._trouble:
@@ -306,7 +361,7 @@ class ScanRun:
         with self._flushing:
             if not self._ended.is_set():  # else the end may be reported already
                 self._begin_once()
-                pipeline.accept([event], self._screen, self._outbox, event.at)
+                pipeline.accept([event], self.terms.screen, self._outbox, event.at)
         if not self._leaves:
             self._dispatcher.wake()
 
@@ -316,7 +371,7 @@ class ScanRun:
             row = HostDatabase(self.scan.database).scan(self.scan.id)
             if row and row.ended:
                 return time.monotonic() + max(0.0, row.ended + HOST_PATIENCE_SECONDS - time.time())
-        return time.monotonic() + self.settings.drain_timeout
+        return time.monotonic() + self.terms.settings.drain_timeout
 
 
 #: the scans of this process: scan id -> its run

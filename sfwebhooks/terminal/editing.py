@@ -171,7 +171,7 @@ def write_edit(given: argparse.Namespace, edit: Edit, out: Console, words: str) 
     if typed:
         keys = " and ".join(typed)
         out.print(plain(f"It has {keys} in clear; file:PATH as the value keeps a secret in its own file."))
-    out.print("Running senders use the new settings within seconds, scans from their start on.")
+    out.print("Running senders and scans use the new settings within seconds.")
     problems = console()
     for warning in after.warnings:
         if warning not in before.warnings:

@@ -45,7 +45,7 @@ def newness_of(endpoint: Endpoint) -> str:
     return f"only findings that no earlier scan of the target has; of a first scan {first}"
 
 
-def terms_of(endpoint: Endpoint) -> dict[str, str]:
+def profile_of(endpoint: Endpoint) -> dict[str, str]:
     """Return label -> text: what an endpoint is sent, and in which form. A text is empty if there is nothing to say."""
     cut = f"findings' data cut after {endpoint.max_data:,} bytes" if endpoint.max_data else ""
     return {
@@ -57,10 +57,10 @@ def terms_of(endpoint: Endpoint) -> dict[str, str]:
     }
 
 
-def print_terms(endpoints: Iterable[Endpoint], out: Console) -> None:
-    """Print for each endpoint what `terms_of` says of its filters, messages and redaction, each in one line."""
+def print_profiles(endpoints: Iterable[Endpoint], out: Console) -> None:
+    """Print for each endpoint what `profile_of` says of its filters, messages and redaction, each in one line."""
     for endpoint in endpoints:
-        terms = terms_of(endpoint)
+        terms = profile_of(endpoint)
         words = [f"{label}: {terms[label]}" for label in ("filters", "messages", "redacted")]
         print_hanging(f"{printable(endpoint.name)}  ", plain("; ".join(words), "dim"), out)
 

@@ -107,7 +107,7 @@ def test_each_command_can_be_quiet_or_verbose(name: str) -> None:
 #: the commands that print no result of their own, or one that has a form already
 WITHOUT_JSON = {"completion", "demo", "help", "keygen", "man", "metrics", "preview", "run", "service"}
 #: those that ask, or edit a file
-WITHOUT_JSON |= {"create", "delete", "disable", "enable", "init", "purge", "update"}
+WITHOUT_JSON |= {"connect", "create", "delete", "disable", "enable", "init", "purge", "update"}
 #: those that need no settings
 WITHOUT_CONFIG = {"completion", "demo", "events", "help", "install", "keygen", "man", "uninstall"}
 

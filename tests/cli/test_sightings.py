@@ -140,7 +140,7 @@ def test_a_narrow_terminal_has_the_data_in_a_line_of_their_own(folder: Path) -> 
     assert lines[2] == f"  {data[:77]}…"
 
 
-@pytest.mark.parametrize("words", [("--new",), ("--gone", "--type", "X"), ("--undelivered",)])
+@pytest.mark.parametrize("words", [("--new",), ("--gone", "--type", "X"), ("--dead",)])
 def test_a_selection_without_a_target_is_an_error(run: Any, words: tuple[str, ...]) -> None:
     assert f"give a TARGET; the last targets are: {TARGET}" in run("sightings", *words, code=1)
 
@@ -157,14 +157,14 @@ def test_a_type_or_a_pattern_of_types_selects_some(run: Any, folder: Path) -> No
     assert run("sightings", TARGET, "--type", "EMAILADDR") == "No sightings.\n"
 
 
-def test_what_died_is_listed_as_undelivered_until_it_is_delivered(run: Any, folder: Path) -> None:
+def test_what_died_is_listed_as_dead_until_it_is_delivered(run: Any, folder: Path) -> None:
     with closing(Outbox(folder / "webhooks.db")) as outbox:
         send(outbox, State.DEAD, "refused")
-    assert [*listed(run, "--undelivered")] == ["CVE-1"]
-    assert "gone, undelivered" in run("sightings", TARGET)
+    assert [*listed(run, "--dead")] == ["CVE-1"]
+    assert "gone, dead" in run("sightings", TARGET)
     with closing(Outbox(folder / "webhooks.db")) as outbox:
         outbox.retention.replay(Selection(), NOW)
-    assert listed(run, "--undelivered") == {}
+    assert listed(run, "--dead") == {}
 
 
 def test_a_finding_is_masked_as_in_a_chat(run: Any, folder: Path) -> None:

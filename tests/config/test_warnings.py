@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Callable
 
@@ -174,7 +175,7 @@ def test_a_scan_and_check_warn_of_the_same(
     scan = a_scan(database=str(tmp_path / "spiderfoot.db"))
     a_host_database(tmp_path / "spiderfoot.db", scan, "FINISHED")
     run = ScanRun(scan, load_mapping({}), tmp_path)
-    run.settings = found
+    run.terms = replace(run.terms, settings=found)
     run.begin()
     run.end()
     assert len(found.warnings) >= 1

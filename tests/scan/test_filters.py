@@ -100,7 +100,7 @@ def test_a_live_scan_sends_what_passes_and_its_receipt_has_the_rest_by_reason(
     run = ScanRun(scan, settings_of(team.url), tmp_path)
     run.begin()
     for row in FOUND:
-        if run.wants[row[1], 0]:
+        if run.terms.wants[row[1], 0]:
             run.accept(finding_of(row))
     run._write_withheld()
     live = Outbox(tmp_path / FILE).scans.withheld(scan.id)["team"]
@@ -207,7 +207,7 @@ def test_an_endpoint_gets_nothing_of_scans_of_other_targets(
 ) -> None:
     run = ScanRun(scan, settings_of(team.url, targets=targets), tmp_path)
     run.begin()
-    assert run.wants["LEAKSITE_URL", 0] is is_sent
+    assert run.terms.wants["LEAKSITE_URL", 0] is is_sent
     run.accept(*(finding_of(row) for row in FOUND))
     run.end()
     assert bool(team.got) is is_sent
@@ -246,7 +246,9 @@ MAILS = dict.fromkeys(("mail", "doubt", "other", "test"), "critical")
 def test_a_live_finding_has_the_severity_of_its_type(tmp_path: Path, scan: Scan) -> None:
     run = ScanRun(scan, rated_settings(), tmp_path)
     run.begin()
-    assert (run.wants["EMAILADDR_COMPROMISED", 0], run.wants["LEAKSITE_URL", 90]) == (True, False), "whatever its risk"
+    assert (run.terms.wants["EMAILADDR_COMPROMISED", 0], run.terms.wants["LEAKSITE_URL", 90]) == (True, False), (
+        "whatever its risk"
+    )
     run.accept(*(finding_of(row)._replace(risk=90) for row in FOUND if row[1] != "BLACKLISTED_IPADDR"))
     assert severities_in(Outbox(tmp_path / FILE)) == {**MAILS, "low": "critical"}
     run.end()

@@ -37,6 +37,7 @@ LIMITS = {
     "run.HOST_PATIENCE_SECONDS": 50.0,
     "run.FLUSH_MAX": 500,
     "run.TROUBLE_SECONDS": 60.0,
+    "run.GRACE_SECONDS": 3.0,
     "sighted.EVENTS_MAX": 50000,
     "sighted.LOOK_SECONDS": 3.0,
     "surface.ITEMS_MAX": 20,

@@ -373,10 +373,10 @@ def test_one_that_is_being_reported_is_not_taken_for_one_that_runs_with_its_sett
     lock = scan_lock(outbox.path, scan.id)
     assert lock.take()
     lock.note("its-mark digest-of-old-settings")
-    assert running_scans(outbox) == ["digest-of-old-settings"]
+    assert running_scans(outbox) == {scan.id: "digest-of-old-settings"}
     lock.release()
-    seen: list[list[str]] = []
+    seen: list[dict[str, str]] = []
     monkeypatch.setattr(recovery, "replay_scan", lambda *_, **__: seen.append(running_scans(outbox)))
     assert report_dead_scans(outbox, SETTINGS, stopped={"its-mark"}) == 1
-    assert seen == [[""]]
+    assert seen == [{scan.id: ""}]
     assert end(outbox, "reason") == "host_stopped", "the mark is kept"

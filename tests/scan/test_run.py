@@ -405,7 +405,7 @@ def test_the_log_is_written_back_meanwhile(host: Callable[..., Host], monkeypatc
 def test_the_lock_of_a_scan_says_whose_it_is(host: Callable[..., Host], tmp_path: Path) -> None:
     scan = host()
     noted = scan_lock(tmp_path / FILE, scan.run.scan.id).noted()
-    assert noted == f"{own_mark()} {scan.run.settings.digest} {os.getpid()}"
+    assert noted == f"{own_mark()} {scan.run.terms.settings.digest} {os.getpid()}"
     scan.finish()
 
 
@@ -677,7 +677,7 @@ def test_a_scan_whose_lock_was_removed_is_not_taken_for_dead(
     (tmp_path / FILE).with_suffix(LOCKS).rename(tmp_path / "removed")  # at once: its keeper writes there
     said.wait_for("the lock file of this running scan was removed")
     with closing(Outbox(tmp_path / FILE)) as other:
-        assert report_dead_scans(other, scan.run.settings) == 0
+        assert report_dead_scans(other, scan.run.terms.settings) == 0
     scan.finish()
 
 
@@ -729,7 +729,7 @@ def test_a_finding_has_the_hosts_description_of_its_type(host: Callable[..., Hos
     scan = host()
     with closing(sqlite3.connect(tmp_path / "spiderfoot.db")) as connection, connection:
         connection.execute("INSERT INTO tbl_event_types VALUES ('VULNERABILITY_CVE_HIGH', 'A known hole', 0, 'D')")
-    other = ScanRun(replace(scan.run.scan, id="OTHER"), scan.run.settings, tmp_path)
+    other = ScanRun(replace(scan.run.scan, id="OTHER"), scan.run.terms.settings, tmp_path)
     other.begin()
     other.accept(a_finding())
     other.end()
@@ -1054,7 +1054,7 @@ def test_whether_an_endpoint_wants_a_finding_depends_on_its_type_and_risk(
     host: Callable[..., Host], host_type: str, risk: int, wanted: bool
 ) -> None:
     scan = host(events="high_risk_event")
-    assert [scan.run.wants[host_type, risk] for _ in range(2)] == [wanted, wanted]
+    assert [scan.run.terms.wants[host_type, risk] for _ in range(2)] == [wanted, wanted]
     scan.finish()
 
 
@@ -1063,8 +1063,8 @@ def test_no_more_pairs_of_type_and_risk_are_remembered_than_real_modules_have(
 ) -> None:
     monkeypatch.setattr("sfwebhooks.scan.findings.WANTED_MAX", 3)
     scan = host(events="all, !surface_changed")
-    assert all(scan.run.wants[f"NEW_{number}", number] for number in range(5))
-    assert len(scan.run.wants) == 3
+    assert all(scan.run.terms.wants[f"NEW_{number}", number] for number in range(5))
+    assert len(scan.run.terms.wants) == 3
     scan.finish()
 
 

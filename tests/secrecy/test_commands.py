@@ -33,6 +33,7 @@ ARGUMENTS = {
     "backfill": ["5C4A0001 --endpoint nobody", "5C4A0001 --endpoint team", "5C4A0001 --endpoint team --rate x"],
     "check": ["", "--config {folder}/none", "--config {folder}/token", "--config {folder}/wrong.ini"],
     "completion": ["bash"],
+    "connect": ["team", "nobody --yes", "team --yes --no-test", "team --yes --no-backfill"],
     "create": ["team --url env:NOTHING", "new --url file:{folder}/token", "--from file:{folder}/token",
                "new --url http://127.0.0.1:1/ --secret file:{folder}/token --no-test", "new --secret x",
                "new --set proxy=x --url"],

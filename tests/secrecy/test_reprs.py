@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import importlib
 import pkgutil
@@ -16,6 +17,7 @@ import pytest
 import sfwebhooks
 from sfwebhooks.attempts import Reply
 from sfwebhooks.cli.backfill import Work
+from sfwebhooks.cli.connect import Connecting
 from sfwebhooks.config.draft import Draft
 from sfwebhooks.config.file import read_settings
 from sfwebhooks.config.settings import Settings
@@ -41,10 +43,12 @@ from sfwebhooks.receive.received import Received
 from sfwebhooks.scan.backfill import Past
 from sfwebhooks.scan.host_database import HostDatabase, ScanRow
 from sfwebhooks.scan.run import ScanRun
+from sfwebhooks.scan.terms import terms_of
 from sfwebhooks.screening import Screen
 from sfwebhooks.sending import SendingState
 from sfwebhooks.service import Service
 from sfwebhooks.signing import Request, sign
+from sfwebhooks.terminal.output import console
 from sfwebhooks.terminal.stop_signal import StopSignal
 from tests.builders import NOW, a_delivery, a_scan
 from tests.leaks import leaks
@@ -104,6 +108,9 @@ HOLDERS: dict[str, Callable[[Settings, Path], Any]] = {
     "Installation": installation,
     "Maintenance": lambda found, folder: Maintenance(found, folder / FILE),
     "ScanRun": lambda found, folder: ScanRun(a_scan(), found, folder),
+    "Terms": lambda found, folder: terms_of(found, a_scan()),
+    "Connecting": lambda found, folder: Connecting(argparse.Namespace(), found.endpoints[0], found, True, folder,
+                                                   console(), NOW, {}),
     "Reply": lambda found, folder: [Reply(400, headers={"X-Echo": ALL}, body=ALL.encode()),
                                     Reply(failure=Failure.PROXY, detail=ALL)],
     "Token": lambda found, folder: Token(Secret(ALL), NOW),
