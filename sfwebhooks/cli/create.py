@@ -9,10 +9,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from sfwebhooks.config.draft import Draft
 from sfwebhooks.config.editing import Edit
 from sfwebhooks.config.endpoint import NAME, NAME_RULE
 from sfwebhooks.config.exposure import exposed, formats_at, is_source
-from sfwebhooks.config.file import Draft, read_settings
+from sfwebhooks.config.file import read_settings
 from sfwebhooks.config.options import OPEN_OPTIONS
 from sfwebhooks.config.values import event_words, one_of
 from sfwebhooks.endpoints import DEFAULT_EVENTS

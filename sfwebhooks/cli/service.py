@@ -15,7 +15,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from sfwebhooks.config.file import Draft, read_settings
+from sfwebhooks.config.draft import Draft
+from sfwebhooks.config.file import read_settings
 from sfwebhooks.config.options import Option, option_for
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import printable

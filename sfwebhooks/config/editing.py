@@ -17,7 +17,8 @@ from pathlib import Path
 
 from configupdater import ConfigUpdater, Option
 
-from sfwebhooks.config.file import JSON, Block, Draft, Entry, Mistake, blocks_of, read_text
+from sfwebhooks.config.draft import Block, Draft, Entry, Mistake
+from sfwebhooks.config.file import JSON, blocks_of, read_text
 from sfwebhooks.config.sections import NAMELESS, SECTION
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.config.values import nearest

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from sfwebhooks import files
 from sfwebhooks.authentication import NEEDED, USED, Auth
-from sfwebhooks.config.file import Draft, Entry
+from sfwebhooks.config.draft import Draft, Entry
 from sfwebhooks.config.options import (
     ENDPOINT_OPTIONS,
     OPEN_OPTIONS,

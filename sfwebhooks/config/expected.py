@@ -13,7 +13,7 @@ import re
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
-from sfwebhooks.config.file import VALUE_MAX, Draft, Mistake
+from sfwebhooks.config.draft import VALUE_MAX, Draft, Mistake
 from sfwebhooks.config.sections import EXPECT
 from sfwebhooks.config.values import comment_in, quotes_in
 from sfwebhooks.events import printable

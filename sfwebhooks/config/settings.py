@@ -17,8 +17,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
+from sfwebhooks.config.draft import Draft, Entry, Mistake
 from sfwebhooks.config.endpoint import AUTH_KEYS, INHERITED, endpoint_of, take_strays, value
-from sfwebhooks.config.file import Draft, Entry, Mistake, read_mapping, read_settings, read_text
+from sfwebhooks.config.file import read_mapping, read_settings, read_text
 from sfwebhooks.config.filter_warnings import filter_warnings
 from sfwebhooks.config.options import GENERAL_OPTIONS, option_for
 from sfwebhooks.config.sections import EXPECT, NAMELESS, SECTION, is_nearly_ours, is_ours

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from sfwebhooks.config.file import Draft, Entry
+from sfwebhooks.config.draft import Draft, Entry
 from sfwebhooks.config.filter_warnings import doubtful_types
 from sfwebhooks.config.values import PATTERN_MAX, TYPE_WORD, nearest, quotes_in
 from sfwebhooks.events import printable

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from sfwebhooks.config.draft import MISTAKES_MAX
 from sfwebhooks.config.editing import Edit, as_read, edited, refused_mistakes
 from sfwebhooks.config.endpoint import NAME, NAME_RULE, secret_text
 from sfwebhooks.config.exposure import exposed, is_source
-from sfwebhooks.config.file import MISTAKES_MAX
 from sfwebhooks.config.options import OPEN_OPTIONS, all_options, option_for
 from sfwebhooks.config.rewriting import rewrite
 from sfwebhooks.config.settings import Settings, load_text

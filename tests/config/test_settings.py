@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from sfwebhooks.cli import main
+from sfwebhooks.config.draft import MISTAKES_MAX, Draft, Mistake
 from sfwebhooks.config.endpoint import formats_for
-from sfwebhooks.config.file import MISTAKES_MAX, Draft, Mistake, read_settings
+from sfwebhooks.config.file import read_settings
 from sfwebhooks.config.options import GENERAL_OPTIONS, OPEN_OPTIONS, RESERVED_METADATA, all_options
 from sfwebhooks.config.settings import Settings, disabled, find_file, load, load_mapping
 from sfwebhooks.digesting import Digesting, Rhythm

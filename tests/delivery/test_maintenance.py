@@ -11,7 +11,7 @@ from typing import Any, Callable
 
 import pytest
 
-from sfwebhooks.config.file import Mistake
+from sfwebhooks.config.draft import Mistake
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.maintenance import (
     AGE_SECONDS,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sfwebhooks.config.file import Mistake
+from sfwebhooks.config.draft import Mistake
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.errors import NotYetError, OutboxBusyError
 from sfwebhooks.events import Scan

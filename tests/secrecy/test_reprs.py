@@ -18,7 +18,8 @@ import sfwebhooks
 from sfwebhooks.attempts import Reply
 from sfwebhooks.cli.backfill import Work
 from sfwebhooks.cli.connect import Connecting
-from sfwebhooks.config.file import Draft, read_settings
+from sfwebhooks.config.draft import Draft
+from sfwebhooks.config.file import read_settings
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.maintenance import Maintenance
