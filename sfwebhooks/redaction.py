@@ -443,12 +443,16 @@ def _is_word(text: str, begin: int, end: int) -> bool:
     return not LETTER.match(text[max(begin - 1, 0) : begin] or " ") and not LETTER.match(text, end)
 
 
+#: the same texts come again: a source with each finding that it led to, a target with all of them
+_searched = lru_cache(maxsize=64)(without_secrets)
+
+
 def _in_texts(text: str, applied: dict[str, None]) -> str:
     """Return a text without what looks like a secret in it.
 
     Args:
         applied: to which the words of what is masked are added.
     """
-    shown, kinds = without_secrets(text)
+    shown, kinds = _searched(text)
     applied.update(dict.fromkeys(f"{kind}: mask (default)" for kind in kinds))
     return shown
