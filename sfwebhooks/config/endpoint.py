@@ -85,7 +85,7 @@ def value(option: Option, key: str, entry: Entry, draft: Draft) -> dict[str, Any
         without = TO_GO_WITHOUT if option.inherited and is_nothing(text) and TO_GO_WITHOUT not in str(error) else ""
         if option.inherited and not text.strip():
             without = f"an empty value only removes one of [{SECTION}]: remove the key (sfwebhooks update --unset)"
-        said = filter(None, (quotes, str(error).rstrip("."), comment_in(text), without))
+        said = filter(None, (quotes, re.sub(r"(?<!\.)\.$", "", str(error)), comment_in(text), without))
         if isinstance(error, WrongWordsError):
             entry = replace(entry, text=", ".join(error.words))
         draft.wrong(entry, "; ".join(said), show=not (option.secret or option.sourced))
