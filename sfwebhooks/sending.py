@@ -12,6 +12,7 @@ from collections import deque
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from sfwebhooks.attempts import SUCCESSES, Verdict
@@ -33,6 +34,12 @@ if TYPE_CHECKING:
 
 #: single messages of a moment are sent within these seconds; more of them go together
 SINGLES_SECONDS = 15.0
+
+
+def load_senders() -> None:
+    """Import what makes attempts, in a process that is there to send: later the locks of many URLs may have taken all
+    descriptors."""
+    import_module("sfwebhooks.network.tokens")
 
 
 def limits_of(endpoint: Endpoint) -> Limits:

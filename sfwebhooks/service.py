@@ -30,6 +30,7 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
 from sfwebhooks.scan.recovery import report_dead_scans, running_scans
 from sfwebhooks.scan.watch_thread import WatchThread
+from sfwebhooks.sending import load_senders
 from sfwebhooks.text_file import state_of
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -221,6 +222,7 @@ class Service:
 
     def _begin(self) -> None:
         endpoints = () if self._settings.enabled is False else self._settings.endpoints
+        load_senders()
         self._dispatcher = Dispatcher(endpoints, self._path, storage=self._settings.storage)
         self._background = BackgroundWork(self._dispatcher, self._settings)
 

@@ -29,6 +29,7 @@ from sfwebhooks.reasons import Withheld
 from sfwebhooks.retry import State
 from sfwebhooks.scan import backfill
 from sfwebhooks.scan.recovery import REPLAY_CHUNK, report_dead_scans
+from sfwebhooks.sending import load_senders
 from sfwebhooks.terminal.arguments import add_config, add_json, demand_sending, endpoint_named, folder, said, settings
 from sfwebhooks.terminal.delivery_table import counted_deliveries
 from sfwebhooks.terminal.output import console, plain, show_result
@@ -112,6 +113,7 @@ def send_past_scan(given: argparse.Namespace, found: Settings, endpoint: Endpoin
         found: the settings; the endpoint is one of them.
     """
     out, path, stop = console(given.quiet or given.json), folder(given) / FILE, StopSignal()
+    load_senders()
     dispatcher = Dispatcher(found.endpoints, path, storage=found.storage)
     lock = scan_lock(path, given.scan)
     try:

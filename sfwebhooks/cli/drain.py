@@ -25,6 +25,7 @@ from sfwebhooks.reasons import WaitingReason
 from sfwebhooks.retry import State
 from sfwebhooks.scan.recovery import report_dead_scans
 from sfwebhooks.scan.watch import look_at_scans
+from sfwebhooks.sending import load_senders
 from sfwebhooks.terminal.arguments import add_config, add_json, demand_sending, folder, said, settings
 from sfwebhooks.terminal.output import beside, console, no_outbox, plain, show_result
 from sfwebhooks.terminal.progress_bar import Bar
@@ -75,6 +76,7 @@ def _drain(given: argparse.Namespace) -> int:
 
 def _deliver(found: Settings, path: Path, given: argparse.Namespace, out: Console) -> int:
     endpoints = () if found.enabled is False else found.endpoints
+    load_senders()
     dispatcher = Dispatcher(endpoints, path, storage=found.storage)
     stop, hint_at = StopSignal(), time.monotonic() + HINT_SECONDS
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import host_shim
 from tests.host.conftest import SECRET, Scanner, Team, scan_process, stop_group, until
-from tests.host.modules.sfp_test_goes_on import KINDS, UNTIL
+from tests.host.sfp_test_goes_on import KINDS, UNTIL
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 def going_on(alone: None) -> Iterator[str]:
     """A module of the host that goes on until it is stopped."""
     path = host_shim().with_name("sfp_test_goes_on.py")
-    shutil.copy(Path(__file__).with_name("modules") / path.name, path)
+    shutil.copy(Path(__file__).with_name(path.name), path)
     yield path.stem
     path.unlink()
 
