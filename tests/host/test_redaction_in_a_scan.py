@@ -40,7 +40,7 @@ def test_secrets_and_people_reach_no_chat_and_machines_as_their_rules_say(
     chats = {name: new_team(tls=False, secret="") for name in CHATS}
     lake, siem = new_team(tls=False, secret=""), new_team(tls=False, secret="")
     keys = [f"{name}.url = {team.receiver.url}\n{name}.format = {name}" for name, team in chats.items()]
-    keys += [f"{name}.rate = 100/s" for name in chats]
+    keys += [f"{name}.rate = 100/s\n{name}.digest = off" for name in chats]  # a digest does not name the types
     keys += [f"lake.url = {lake.receiver.url}", f"siem.url = {siem.receiver.url}", "siem.redact_key = " + "k" * 32]
     keys += ["siem.redact = PASSWORD_COMPROMISED: hash, PGP_KEY: drop, CREDIT_CARD_NUMBER: mask"]
     lines = "\n".join((*keys, *(f"{line.split('.')[0]}.events = all" for line in keys if ".url" in line)))
