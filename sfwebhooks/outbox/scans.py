@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, replace
 
@@ -27,7 +28,7 @@ from sfwebhooks.outbox.scan_end import GIVEN, count, end_once, with_receipts
 from sfwebhooks.outbox.scan_receipt import SENT
 from sfwebhooks.outbox.selection import CHUNK, marks
 from sfwebhooks.outbox.sequence_numbers import begin_series
-from sfwebhooks.outbox.withholding import replace_withheld
+from sfwebhooks.outbox.withholding import set_withheld
 from sfwebhooks.reasons import Withheld
 from sfwebhooks.retry import State
 from sfwebhooks.screening import Wanted
@@ -254,8 +255,14 @@ class Scans:
         Args:
             counts: (endpoint, reason) -> number; what is missing is 0.
         """
+        its = (scan_id, json.dumps([*endpoints]), json.dumps([reason.value for reason in reasons]))
         with self._file.writing() as sql:
-            replace_withheld(sql, scan_id, endpoints, counts, reasons)
+            sql.execute(
+                "DELETE FROM withheld WHERE scan_id = ? AND endpoint IN (SELECT value FROM json_each(?))"
+                " AND reason IN (SELECT value FROM json_each(?))",
+                its,
+            )
+            set_withheld(sql, {(scan_id, *key): number for key, number in counts.items()})
 
     def forget_withheld(self, scan_id: str, endpoints: Iterable[str]) -> None:
         """Forget the withheld events of a scan for some endpoints: all of them are about to be offered again."""

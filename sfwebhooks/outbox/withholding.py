@@ -6,11 +6,10 @@ with the next one, or by `Outbox.write_withheld` in the rounds of a scan.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from sfwebhooks.reasons import Withheld
 
@@ -58,27 +57,6 @@ def add_withheld(sql: sqlite3.Connection, counts: Mapping[WithheldKey, int]) -> 
 def set_withheld(sql: sqlite3.Connection, counts: Mapping[WithheldKey, int]) -> None:
     """Set some counts of the file."""
     sql.executemany(SET, _rows(counts))
-
-
-def replace_withheld(
-    sql: sqlite3.Connection,
-    scan_id: str,
-    endpoints: Iterable[str],
-    counts: Mapping[tuple[str, Withheld], int],
-    reasons: Collection[Withheld],
-) -> None:
-    """Replace a scan's counts for some endpoints and reasons.
-
-    Args:
-        counts: (endpoint, reason) -> number; what is missing is 0.
-    """
-    its = (scan_id, json.dumps([*endpoints]), json.dumps([reason.value for reason in reasons]))
-    sql.execute(
-        "DELETE FROM withheld WHERE scan_id = ? AND endpoint IN (SELECT value FROM json_each(?))"
-        " AND reason IN (SELECT value FROM json_each(?))",
-        its,
-    )
-    set_withheld(sql, {(scan_id, *key): number for key, number in counts.items()})
 
 
 def _rows(counts: Mapping[WithheldKey, int]) -> Iterator[tuple[str, str, str, int]]:
