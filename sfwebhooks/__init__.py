@@ -4,6 +4,8 @@ The path of an event. On the scan's side, in `host/plugin` and `scan/run`:
 
     event -> pipeline.accept -> endpoints (subscriptions) -> outbox (committed)
 
+With a spool in front of an outbox on PostgreSQL, `pipeline.accept` comes after it, in `scan/forwarder`.
+
 In background threads, from `delivery/send_queue`:
 
     outbox/claim -> pipeline.deliver -> formats -> signing -> network -> retry, health -> outbox (settled)
@@ -13,6 +15,8 @@ The rooms, from top to bottom; each imports only from those below it (`tests/tes
     cli                 the command `sfwebhooks`: one file per command
     doctor              the checks of `sfwebhooks doctor`
     terminal, demo      what commands share: arguments, tables, progress; a real scan without internet
+    web                 `sfwebhooks web`: the API and the page
+    inspection          the state of settings and outbox, in words and as fields for JSON
     emission, service   `emit`, for other tools; `sfwebhooks run` and the delivery process
     host, receive       inside SpiderFoot; the receiving side
     scan                a scan's events, its start and its end
@@ -20,7 +24,7 @@ The rooms, from top to bottom; each imports only from those below it (`tests/tes
     pipeline            the path of an event, in order
     config              the settings
     network             HTTP: a request out, a reply in
-    formats, outbox     one file per format; the SQLite file
+    formats, outbox     one file per format; the SQLite file, or the tables on PostgreSQL
     catalogue           event types, their fields, JSON Schema
 
 The modules outside the folders are nouns (`events`, `endpoints`, `attempts`, `severity`), decisions (`retry`,
@@ -66,7 +70,8 @@ def emit(
         sfwebhooks.errors.WebhooksError: nothing was stored; the cause is the caller (EmitError), the settings
             (ConfigError) or an outbox that cannot be written (OutboxError).
     """
-    from sfwebhooks.emission import Emission, keep, keep_and_send  # slow imports, which would delay every other caller
+    from sfwebhooks.emission import keep, keep_and_send  # slow imports, which would delay every other caller
+    from sfwebhooks.emitted_event import Emission
 
     emission = Emission(type, data, id, severity)
     if isinstance(config, Mapping):

@@ -93,6 +93,11 @@ class Verdict:
     #: what the receiver calls the message, or what it is about, from now on (`events.Handle`); empty: it has forgotten
     #: it; None: nothing new
     handle: str | None = None
+    #: whether the receiver may have done what it was asked, although it did not say so: it is not asked again until it
+    #: would show that
+    is_uncertain: bool = False
+    #: whether the endpoint is not to be sent again what the message is about
+    mutes: bool = False
 
 
 @dataclass(frozen=True)

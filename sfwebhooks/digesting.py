@@ -29,6 +29,8 @@ class Rhythm(str, Enum):
     SCAN = "scan"
     #: a time of the day
     DAILY = "daily"
+    #: the end of its scan, all of whose events are in one request (`Format.bundle`); no value of `digest`
+    BUNDLE = "bundle"
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,12 @@ class Digesting:
     @property
     def waits(self) -> bool:
         """Whether findings wait although nothing prevents sending them."""
-        return self.rhythm in (Rhythm.INTERVAL, Rhythm.SCAN, Rhythm.DAILY)
+        return self.rhythm in (Rhythm.INTERVAL, Rhythm.SCAN, Rhythm.DAILY, Rhythm.BUNDLE)
+
+    @property
+    def ends_with_scan(self) -> bool:
+        """Whether they wait for the end of their scan."""
+        return self.rhythm in (Rhythm.SCAN, Rhythm.BUNDLE)
 
     def due_at(self, accepted_at: float, now: float) -> float:
         """Return when the digest of a finding is due, unless the end of its scan makes it due; inf: not before that.
@@ -68,7 +75,7 @@ class Digesting:
             return now - self.seconds
         if self.rhythm is Rhythm.DAILY:
             return max(at for at in self._times(now) if at <= now)
-        return -math.inf if self.rhythm is Rhythm.SCAN else now
+        return -math.inf if self.ends_with_scan else now
 
     def _next(self, at: float) -> float:
         return min(found for found in self._times(at) if found > at)

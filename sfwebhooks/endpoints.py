@@ -11,9 +11,10 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from sfwebhooks.catalogue import EVENT_TYPES
-from sfwebhooks.digesting import NO_DIGESTS, Digesting
+from sfwebhooks.digesting import NO_DIGESTS, Digesting, Rhythm
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.severity import Severity
+from sfwebhooks.statements import PROOF
 
 ALIASES = {entry.name: entry.alias for entry in EVENT_TYPES}
 #: all words that `events` accepts, besides "all" and patterns
@@ -31,6 +32,10 @@ FINDINGS = frozenset(RISK_NAMES.values())
 EVERYTHING = ("all", "*")
 #: names that a finding can have in addition to that of its severity
 SPECIALS = (None, "vulnerability_found", "malware_detected")
+#: the events that report a scan's end
+SCAN_ENDS = ("scan_completed", "scan_failed", "scan_aborted")
+#: events that report trouble of ours, whatever the scan during which it is noticed
+ALERTS = frozenset({"system_alert", "resource_warning"})
 #: values of `baseline`
 BASELINES = SILENT, SEND = ("silent", "send")
 DEFAULT_EVENTS = ("scan_*", "high_risk_event", "correlation_found")
@@ -147,14 +152,26 @@ class Endpoint:
     only_new: bool = False
     #: what it is then sent of a target's first scan: silent (nothing), send (all)
     baseline: str = SILENT
+    #: what one ticket is about (`ticketing.UNITS`); empty: the format is not that of a tracker
+    ticket_per: str = ""
+    #: least seconds between two comments that say that a finding was seen again
+    comment_every: float = 7 * 86400.0
+    #: comparable scans that have to miss a finding until its ticket is closed
+    close_after: int = 2
     #: name of the endpoint that is alerted when this one cannot be reached, whatever it subscribed to
     fallback: str = ""
     #: address of the scanner's web interface for users, without a final slash; messages link to it
     ui_url: str = ""
+    #: address of our own page for users, without a final slash; messages to people link to it
+    web_url: str = ""
     #: what is redacted, as `redaction` reads it: its words and rules; empty: what its format redacts by default
     redact: tuple[str, ...] = ()
     #: key of the hashes that these rules make
     redact_key: Secret | None = None
+    #: whsk_ key that signs statements about what it was sent of each scan; None: none are made
+    proof: Secret | None = None
+    #: seconds after a scan's end for which its statement waits for messages that are not settled
+    proof_after: float = 3600.0
     #: added to each event's metadata
     metadata: Mapping[str, str] = field(default_factory=dict)
     #: the keys that only its format has, such as chat_id
@@ -208,17 +225,36 @@ class Endpoint:
             digest.update(f"{item.name}={_settled(getattr(self, item.name))}\n".encode())
         return digest.hexdigest()
 
+    @cached_property
+    def takes_scans(self) -> bool:
+        """Whether it is sent a whole scan at once, and nothing else."""
+        return self.digest.rhythm is Rhythm.BUNDLE
+
     def link(self, scan: Scan | None) -> str:
         """Return a scan's address in the scanner's web interface, or nothing if that is not known."""
         return f"{self.ui_url}/scaninfo?id={quote(scan.id, safe='')}" if self.ui_url and scan else ""
+
+    def page(self, scan: Scan | None) -> str:
+        """Return a scan's address on our own page, or nothing if that is not known."""
+        return f"{self.web_url}/scans/{quote(scan.id, safe='')}" if self.web_url and scan else ""
 
     def key(self, name: str) -> str:
         """Return the value of a key that only its format has, or nothing."""
         return self.own[name].reveal() if name in self.own else ""
 
     def name_for(self, event: WebhookEvent) -> str | None:
-        """Return the name under which this endpoint wants the event, or None if it does not want it."""
-        return subscribed_name(self.events, event.type, event.severity, event.special)
+        """Return the name under which this endpoint wants the event, or None if it does not want it.
+
+        One that takes whole scans gets nothing that is not of a scan, and always the scan's end, which makes it due.
+        """
+        if event.type == PROOF:
+            return PROOF if self.proof else None
+        name = subscribed_name(self.events, event.type, event.severity, event.special)
+        if not self.takes_scans:
+            return name
+        if event.scan is None or event.type in ALERTS:
+            return None
+        return name or (event.type if event.type in SCAN_ENDS else None)
 
 
 def _settled(value: object) -> str:

@@ -7,8 +7,13 @@ import ssl
 
 #: errors for resources that this process lacks, not its peer: descriptors, memory, buffers
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
-#: what OpenSSL says when it gets no memory, in TLS and in hashlib; its errors have no errno of the system
-OPENSSL_SHORTAGES = ("malloc failure", "no reason supplied")
+#: what errors say that have no errno of the system: OpenSSL's without memory, in TLS and in hashlib, and Python's for a
+#: lock or a thread, and where it lost the error itself
+SHORTAGE_WORDS = (
+    *("malloc failure", "no reason supplied", "can't allocate", "can't start new thread"),
+    *("without setting an exception", "without exception set"),
+)
+WORDY = (ssl.SSLError, ValueError, RuntimeError, SystemError)
 #: the trouble of a process for which `is_shortage` is true and no more is known
 NO_MEMORY = "this process has no memory left"
 
@@ -21,6 +26,10 @@ class ConfigError(WebhooksError):
     """The configuration as a whole cannot be used (for a single wrong endpoint there is Mistake)."""
 
 
+class NotEditableError(ConfigError):
+    """The settings file cannot be edited by a command, whatever the edit: its owner has to change it first."""
+
+
 class CertificateError(WebhooksError):
     """An endpoint's CA bundle, client certificate or key cannot be used; nothing is sent without it."""
 
@@ -30,12 +39,12 @@ class AddressError(WebhooksError):
 
 
 class OutboxError(WebhooksError):
-    """The outbox file cannot be opened or written, and a retry does not help: wrong permissions, not a database, too
+    """The outbox cannot be opened or written, and a retry does not help: wrong permissions, not a database, too
     new."""
 
 
-class FileReplacedError(OutboxError):
-    """The outbox file is another one than the caller wrote to before; nothing was written."""
+class OutboxReplacedError(OutboxError):
+    """The outbox is another one than the caller wrote to before; nothing was written."""
 
 
 class OutboxBusyError(OutboxError):
@@ -43,6 +52,27 @@ class OutboxBusyError(OutboxError):
 
     #: what the operator has to do before running the command again
     cure = ""
+
+
+class PoolerError(OutboxError):
+    """A pooler lends one session of PostgreSQL to several clients, which would share their locks."""
+
+
+class MovedError(OutboxError):
+    """The rows of the outbox file were moved to a server, or are being moved: nothing is accepted or sent here."""
+
+
+class RejectedError(OutboxError):
+    """The server does not take the values of a row, such as one that is too long for an index; nothing was written."""
+
+
+class FencedError(OutboxError):
+    """Another process has taken over endpoints; nothing was written of the results of this one."""
+
+    def __init__(self, text: str, endpoints: tuple[str, ...] = ()) -> None:
+        super().__init__(text)
+        #: their names
+        self.endpoints = endpoints
 
 
 class TargetBusyError(OutboxBusyError):
@@ -55,8 +85,18 @@ class DiskFullError(OutboxBusyError):
     cure = "make room on its disk"
 
 
+class UnreachableError(OutboxBusyError):
+    """The server of the outbox does not answer; the same call may succeed once it does."""
+
+    cure = "start PostgreSQL, or correct outbox in [webhooks]"
+
+
 class DamagedError(OutboxError):
-    """Maintenance met damage in the outbox file, which is logged; senders, who do not, still use the file."""
+    """Maintenance met damage in the outbox, which is logged; senders, who do not, still use it."""
+
+
+class DamagedRowError(OutboxError):
+    """A row of the outbox has values that we never write; the other rows can be used."""
 
 
 class ShortageError(OutboxBusyError):
@@ -93,6 +133,20 @@ class SelectionError(WebhooksError):
     """The arguments of a command select no delivery, several, or all of them without an explicit option."""
 
 
+class HostDatabaseError(WebhooksError):
+    """SpiderFoot's database cannot be read, and a retry does not help: there is none, its tables are others, no
+    permission."""
+
+
+class HostBusyError(HostDatabaseError):
+    """Another process has locked SpiderFoot's database, or its server cannot be reached just now; the same read may
+    succeed in a moment."""
+
+
+class SlowReadError(HostDatabaseError):
+    """A read of SpiderFoot's database took longer than its limit."""
+
+
 class EmitError(WebhooksError):
     """An event of another tool does not match the catalogue or is not valid JSON; nothing was stored."""
 
@@ -102,7 +156,7 @@ def is_shortage(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SHORTAGES):
             return True
-        if isinstance(error, (ssl.SSLError, ValueError)) and any(words in str(error) for words in OPENSSL_SHORTAGES):
+        if isinstance(error, WORDY) and any(words in str(error) for words in SHORTAGE_WORDS):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -10,11 +10,11 @@ import hashlib
 import math
 import re
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, Callable, overload
 from unicodedata import category
 
 from sfwebhooks.severity import Severity
@@ -159,7 +159,7 @@ class Batch:
     A retry of several has the same members and so the same bytes.
     """
 
-    deliveries: tuple[Delivery, ...]
+    deliveries: Sequence[Delivery]
     #: number of this digest among those that a scan's findings need, and how many these are; zeros: it is the only one
     part: tuple[int, int] = (0, 0)
 
@@ -168,7 +168,7 @@ class Batch:
         """The id of its only delivery, or one over those of its members."""
         if len(self.deliveries) == 1:
             return self.deliveries[0].id
-        return id_of("batch/" + "/".join(delivery.id for delivery in self.deliveries))
+        return id_of("batch/" + "/".join([delivery.id for delivery in self.deliveries]))
 
     @property
     def name(self) -> str:
@@ -190,6 +190,87 @@ class Batch:
         """The two batches into which it is split."""
         middle = (len(self.deliveries) + 1) // 2
         return Batch(self.deliveries[:middle]), Batch(self.deliveries[middle:])
+
+    def changed(self, change: Callable[[Delivery], Delivery]) -> Batch:
+        """Return it with changed deliveries, whose ids stay the same."""
+        return replace(self, deliveries=tuple(map(change, self.deliveries)))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is known of the deliveries of a Bundle without reading them."""
+
+    ids: tuple[str, ...]
+    attempts: int = 0
+    is_replayed: bool = False
+    is_late: bool = False
+
+
+@dataclass(frozen=True)
+class Bundle(Batch):
+    """A whole scan in one request. Its deliveries are read from the outbox each time they are needed: they may be too
+    many for the memory."""
+
+    summary: Summary = Summary(())
+    #: whether it is one request, whatever its size: its receiver takes what is not in it for gone
+    is_whole: bool = True
+
+    @cached_property
+    def id(self) -> str:
+        """The id of its only delivery, or one over those of its members."""
+        ids = self.summary.ids
+        return ids[0] if len(ids) == 1 else id_of("batch/" + "/".join(ids))
+
+    @property
+    def is_replayed(self) -> bool:
+        """Whether it has replays."""
+        return self.summary.is_replayed
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it has replays or backfills."""
+        return self.summary.is_late
+
+    @property
+    def attempts(self) -> int:
+        """Attempts that counted so far."""
+        return self.summary.attempts
+
+    @property
+    def halves(self) -> tuple[Batch, Batch]:
+        """The two bundles into which it is split."""
+        middle = (len(self.deliveries) + 1) // 2
+        return self._part(slice(None, middle)), self._part(slice(middle, None))
+
+    def changed(self, change: Callable[[Delivery], Delivery]) -> Batch:
+        """Return it with deliveries that are changed each time they are read."""
+        return replace(self, deliveries=Changed(self.deliveries, change))
+
+    def _part(self, which: slice) -> Bundle:
+        ids = self.summary.ids[which]
+        return replace(self, deliveries=self.deliveries[which], summary=replace(self.summary, ids=ids))
+
+
+class Changed(Sequence[Delivery]):
+    """Deliveries, each of which is changed when it is read."""
+
+    def __init__(self, deliveries: Sequence[Delivery], change: Callable[[Delivery], Delivery]) -> None:
+        self._deliveries, self._change = deliveries, change
+
+    def __len__(self) -> int:
+        return len(self._deliveries)
+
+    @overload
+    def __getitem__(self, place: int) -> Delivery: ...
+    @overload
+    def __getitem__(self, place: slice) -> Changed: ...
+    def __getitem__(self, place: int | slice) -> Delivery | Changed:
+        if isinstance(place, slice):
+            return Changed(self._deliveries[place], self._change)
+        return self._change(self._deliveries[place])
+
+    def __iter__(self) -> Iterator[Delivery]:
+        return map(self._change, self._deliveries)
 
 
 def id_of(name: str) -> str:

@@ -10,11 +10,11 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from itertools import accumulate
-from pathlib import Path
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -30,17 +30,18 @@ from prometheus_client.registry import Collector
 from sfwebhooks import __version__
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.status import Situation, switch_of, waiting_reason
-from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.errors import CertificateError, OutboxBusyError
+from sfwebhooks.endpoints import SCAN_ENDS, Endpoint
+from sfwebhooks.errors import CertificateError, OutboxBusyError, OutboxError
 from sfwebhooks.events import printable
 from sfwebhooks.files import is_deleted
 from sfwebhooks.health import Condition, Health
 from sfwebhooks.network.certificates import certificates_of, reading, validity
-from sfwebhooks.outbox.claim import SCAN_ENDS
 from sfwebhooks.outbox.counting import DEATH, END, SECONDS_BOUNDS, WAITED_BOUNDS, WITHHELD
 from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.outbox.listing import Backlog
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.postgres.dsn import Place, is_missing, local_path
+from sfwebhooks.outbox.spool import Forwarding, Spool
 from sfwebhooks.outbox.totals import Tally, Totals
 from sfwebhooks.reasons import WITHHELD_WORDS, DeadReason, Failure, WaitingReason
 from sfwebhooks.retry import State
@@ -66,6 +67,17 @@ OTHER = "other"
 UNUSED_SECONDS = 30 * 86400.0
 
 
+class SpoolFigures(NamedTuple):
+    """The spool of this machine at one moment."""
+
+    backlog: Backlog
+    forwarding: Forwarding
+    #: number of events that are set aside
+    aside: int
+    #: epoch seconds
+    now: float
+
+
 @dataclass(frozen=True)
 class Picture:
     """The endpoints of an outbox and of the settings at one moment."""
@@ -84,23 +96,25 @@ class Picture:
     #: bytes of the outbox, and their maximum
     size: float = 0.0
     limit: float = 0.0
+    #: None: this machine has none
+    spool: SpoolFigures | None = None
 
 
 class OutboxMetrics(Collector):
     """The metrics of an outbox, read from it each time. Thread-safe.
 
     Args:
-        path: of the outbox, which need not exist.
+        place: of the outbox, which need not exist.
         settings: returns the current settings.
         counting: whether this process writes into the outbox, so that it reads each attempt only once.
     """
 
-    def __init__(self, path: Path, settings: Callable[[], Settings], counting: bool = False) -> None:
-        self._path = path
+    def __init__(self, place: Place, settings: Callable[[], Settings], counting: bool = False) -> None:
+        self._place = place
         self._settings = settings
         self._counting = counting
-        self._outbox = Outbox(path, listing=not counting)
-        self._totals = Totals(self._outbox.file)
+        self._outbox = Outbox(place, listing=not counting)
+        self._totals = Totals(self._outbox.database)
         self._guard = threading.Lock()
 
     def registry(self) -> CollectorRegistry:
@@ -110,23 +124,41 @@ class OutboxMetrics(Collector):
         return made
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics.
+        """Yield the metrics; if the outbox cannot be read, those of the spool in front of it.
 
         Raises:
-            OutboxError: the outbox cannot be read.
+            OutboxError: the outbox cannot be read, and there is no spool, or that cannot be read.
         """
         with self._guard:
-            yield from families(self._picture(self._settings(), time.time()))
+            found, now = self._settings(), time.time()
+            spool = self._spool(found, now)
+            try:
+                known = [*families(replace(self._picture(found, now), spool=spool))]
+            except OutboxError:
+                if spool is None:
+                    raise
+                known = [_build()]  # a counter of 0 would be taken for a new one
+                known += _spool_families(spool)
+            yield from known
 
     def close(self) -> None:
         """Close the outbox."""
         self._outbox.close()
 
+    def _spool(self, found: Settings, now: float) -> SpoolFigures | None:
+        path = found.spool_left_in(local_path(self._place).parent)
+        if path is None:
+            return None
+        if is_deleted(path):
+            return SpoolFigures(Backlog(), Forwarding(), 0, now)
+        with closing(Spool(path, listing=True)) as spool:
+            return SpoolFigures(spool.backlog(), spool.forwarding(), spool.number_aside(), now)
+
     def _picture(self, found: Settings, now: float) -> Picture:
         configured = {one.name: one for one in found.known}
         ends = {name: end for name, one in configured.items() for end in _certificate_end(one)}
         limit = float(found.storage.max_bytes)
-        if is_deleted(self._path):
+        if is_missing(self._place):
             states = {name: _state(name, Health(), Orders(), found, now) for name in configured}
             return Picture(sorted(configured), states=states, certificates=ends, limit=limit)
         outbox = self._outbox
@@ -145,7 +177,7 @@ class OutboxMetrics(Collector):
             {name: max(now - at, 0.0) for name, at in oldest.items() if at is not None},
             {name: _state(name, *its, found, now) for name, its in used.items()},
             ends,
-            outbox.file.fullness() * outbox.file.max_bytes,
+            outbox.database.fullness() * outbox.database.max_bytes,
             limit,
         )
 
@@ -170,7 +202,7 @@ def _certificate_end(endpoint: Endpoint) -> Iterator[float]:
 
 def families(found: Picture) -> Iterator[Metric]:
     """Yield all metrics. What is known but did not happen is 0, so that its first time is an increase."""
-    yield InfoMetricFamily("sfwebhooks_build", "Version of sfwebhooks.", {"version": __version__})
+    yield _build()
     yield from _counters(found)
     yield _histogram(
         "sfwebhooks_attempt_duration_seconds",
@@ -187,6 +219,34 @@ def families(found: Picture) -> Iterator[Metric]:
         [(one.endpoint, one.waited_to, one.number, one.waited) for one in found.tallies if one.waited_to],
     )
     yield from _gauges(found)
+    if found.spool:
+        yield from _spool_families(found.spool)
+
+
+def _build() -> Metric:
+    return InfoMetricFamily("sfwebhooks_build", "Version of sfwebhooks.", {"version": __version__})
+
+
+def _spool_families(found: SpoolFigures) -> Iterator[Metric]:
+    """Yield the metrics of the spool of this machine."""
+    backlog, known = found.backlog, found.forwarding
+    oldest = 0.0 if backlog.oldest_at is None else max(found.now - backlog.oldest_at, 0.0)
+    numbers = {
+        "waiting": ("Events in the spool of this machine that wait to be forwarded.", backlog.waiting),
+        "oldest_seconds": ("Time since the oldest of them was stored.", oldest),
+        "set_aside": ("Events in the spool that cannot be forwarded because of an error of sfwebhooks.", found.aside),
+        "failing": ("Whether something keeps events from being forwarded: 1 or 0.", bool(known.trouble)),
+    }
+    for name, (words, number) in numbers.items():
+        yield GaugeMetricFamily(f"sfwebhooks_spool_{name}", words, number)
+    yield CounterMetricFamily("sfwebhooks_spool_forwarded", "Events that were forwarded.", known.total)
+    times = {
+        "forwarded": ("When events were last forwarded.", known.last_at),
+        "error": ("When forwarding last failed.", known.last_error_at),
+    }
+    for name, (words, at) in times.items():
+        if at:
+            yield GaugeMetricFamily(f"sfwebhooks_spool_last_{name}_timestamp_seconds", words, at)
 
 
 def _counters(found: Picture) -> Iterator[Metric]:

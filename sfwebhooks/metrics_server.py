@@ -1,4 +1,5 @@
-"""The HTTP server of `sfwebhooks run --metrics`: a scrape comes in, the metrics go out, in the format that it asks for.
+"""The HTTP server of `sfwebhooks run --metrics`: a scrape comes in, the metrics go out, in the format that it asks for;
+a probe comes in, and yes or no goes out, without a look at the outbox.
 
 It must not harm the process that delivers: it answers in threads of its own, a few at once, each within a few seconds.
 """
@@ -12,9 +13,8 @@ import socket
 import socketserver
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -24,6 +24,7 @@ from sfwebhooks.config.settings import Settings
 from sfwebhooks.errors import ConfigError, WebhooksError
 from sfwebhooks.log_once import Trouble
 from sfwebhooks.metrics import OutboxMetrics
+from sfwebhooks.outbox.postgres.dsn import Place
 
 log = logging.getLogger("spiderfoot.webhooks")
 PATH = "/metrics"
@@ -41,6 +42,9 @@ ROUND_SECONDS = 0.2
 #: a WSGI application's arguments (PEP 3333)
 Environment = dict[str, Any]
 StartResponse = Callable[..., Any]
+#: path of a probe -> its answer
+Probes = Mapping[str, Callable[[], bool]]
+NO_PROBES: Probes = {}
 
 
 class MetricsServer(socketserver.ThreadingMixIn, WSGIServer):
@@ -52,12 +56,12 @@ class MetricsServer(socketserver.ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
 
-    def __init__(self, address: tuple[str, int], metrics: OutboxMetrics) -> None:
+    def __init__(self, address: tuple[str, int], metrics: OutboxMetrics, probes: Probes = NO_PROBES) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._began_at: dict[socket.socket, float] = {}
         self._free = threading.BoundedSemaphore(CONNECTIONS_MAX)
         super().__init__(address, ScrapeHandler)
-        self.set_app(_app(metrics))
+        self.set_app(_app(metrics, probes))
 
     @property
     def url(self) -> str:
@@ -138,15 +142,18 @@ class ScrapeHandler(WSGIRequestHandler):
         """Log nothing."""
 
 
-def _app(metrics: OutboxMetrics) -> Callable[[Environment, StartResponse], Iterable[bytes]]:
+def _app(metrics: OutboxMetrics, probes: Probes) -> Callable[[Environment, StartResponse], Iterable[bytes]]:
     exposed, trouble = make_wsgi_app(metrics.registry()), Trouble("metrics: ", over="metrics can be read again")
 
     def app(environment: Environment, start: StartResponse) -> Iterable[bytes]:
         method, found = environment["REQUEST_METHOD"], []
+        path = HOST.sub("", environment["PATH_INFO"])
         status, words = "404 Not Found", f"the metrics are at {PATH}"
         if method not in METHODS:
             status, words = "405 Method Not Allowed", f"expected {' or '.join(METHODS)}"
-        elif HOST.sub("", environment["PATH_INFO"]) == PATH:
+        elif path in probes:
+            status, words = ("200 OK", "yes") if probes[path]() else ("503 Service Unavailable", "no: see the log")
+        elif path == PATH:
             try:
                 body = b"".join(exposed(_asked(environment), lambda *begin: found.append(begin)))
                 trouble.ended()
@@ -172,20 +179,23 @@ def _asked(environment: Environment) -> Environment:
 
 
 @contextmanager
-def exposed_metrics(address: tuple[str, int], path: Path, settings: Callable[[], Settings]) -> Iterator[MetricsServer]:
+def exposed_metrics(
+    address: tuple[str, int], place: Place, settings: Callable[[], Settings], probes: Probes = NO_PROBES
+) -> Iterator[MetricsServer]:
     """Serve the metrics of an outbox while the block runs.
 
     Args:
         address: IP address and port; port 0: any free one.
-        path: of the outbox.
+        place: of the outbox.
         settings: returns the current settings.
+        probes: what else is asked there.
 
     Raises:
         ConfigError: nothing can listen at this address.
     """
-    metrics = OutboxMetrics(path, settings, counting=True)
+    metrics = OutboxMetrics(place, settings, counting=True)
     try:
-        server = MetricsServer(address, metrics)
+        server = MetricsServer(address, metrics, probes)
     except OSError as error:
         shown = f"[{address[0]}]" if ":" in address[0] else address[0]
         raise ConfigError(

@@ -140,7 +140,7 @@ def is_plain(text: str) -> bool:
 
 def _secrets(endpoint: Endpoint) -> Iterator[Sought]:
     """Yield an endpoint's secrets, including all of its URL but scheme and host (a receiver may echo the path)."""
-    for secret in endpoint.secrets:
+    for secret in (*endpoint.secrets, *filter(None, (endpoint.proof,))):
         yield from map(Sought, _of_key(secret.reveal()))
     for header in endpoint.headers.values():
         yield from map(Sought, _of_header(header.reveal()))

@@ -135,6 +135,11 @@ class DeadReason(Reason):
         "three times a process crashed, or raised an exception, while it built this message",
         "please report it; sfwebhooks dead replay tries it again",
     )
+    DAMAGED = (
+        "damaged_event",
+        "its event is damaged in the outbox, or its endpoint's format cannot write it; the rest of its scan is sent",
+        "sfwebhooks doctor looks for damage in the outbox; sfwebhooks dead replay tries it again",
+    )
     TEMPLATE = (
         "template_failed",
         "its endpoint's template failed with this event",
@@ -204,6 +209,11 @@ class Withheld(Reason):
         "raise outbox_max_mb, or correct the endpoint whose deliveries wait; then sfwebhooks backfill",
     )
     UNWRITABLE = ("unwritable", "not accepted because they cannot be stored", "please report it; the log says why")
+    SET_ASIDE = (
+        "set_aside",
+        "set aside in the spool of the scan's machine because of an error of sfwebhooks",
+        "please report it; sfwebhooks spool list, on that machine, shows them and why",
+    )
 
 
 class Unsent(Reason):
@@ -294,6 +304,7 @@ SHORT_WORDS = {
     Withheld.UNCHANGED.value: "because nothing changed",
     Withheld.OUTBOX_FULL.value: "refused because the outbox was full",
     Withheld.UNWRITABLE.value: "that could not be stored",
+    Withheld.SET_ASIDE.value: "that could not be forwarded",
 }
 
 

@@ -15,13 +15,12 @@ from enum import Enum
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
-from sfwebhooks.decoding import View, comparable, contents, folded, legible, readings, solid_forms, squeezed
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Batch, Delivery, Scan
 from sfwebhooks.expressions import replaced
 from sfwebhooks.fingerprints import normalised
 from sfwebhooks.jsontext import written
-from sfwebhooks.searching import PART, beginnings
+from sfwebhooks.quotations import QUOTED_LEAST, requoted
 from sfwebhooks.sensitive import (
     MASK,
     PEOPLE,
@@ -35,6 +34,7 @@ from sfwebhooks.sensitive import (
     parts_of,
     without_secrets,
 )
+from sfwebhooks.statements import sealed_part
 
 #: words of `redact` that are not rules
 DEFAULT, OFF = "default", "off"
@@ -43,8 +43,6 @@ WORD_OR_RULE = re.compile(
     rf"(?:(?P<word>{DEFAULT}|{OFF})|/(?P<expression>.+?)/\s*:\s*(?P<done>mask|hash|drop)"
     r"|(?P<types>[A-Z0-9_*?\[\]!-]+)\s*:\s*(?P<action>mask|hash|drop|show))[^\S\n]*(?:[,\n]|\Z)"
 )
-#: a character of a word
-LETTER = re.compile(r"\w")
 #: the end of a part that is wrong
 NEXT = re.compile(r"[,\n]")
 BETWEEN = " \t\r\n,"
@@ -56,12 +54,6 @@ KNOWN_MAX = 4096
 HASH_DIGITS = 16
 #: characters of a value that count for its hash: the host's database keeps no more
 HASHED_MAX = 1024
-#: least characters of a quotation: any text may contain shorter data
-QUOTED_LEAST = 4
-#: and of one that is recognised within a word
-QUOTED_LONG = 8
-#: most values that are searched in the texts of an event; with more, nothing of its texts is shown
-QUOTED_MAX = 256
 #: keys whose values are not prose: words of the host and of ours, times, ids
 TERMS = frozenset(
     ("event_type", "severity", "module", "hash", "generated", "scan_id", "target_type", "status", "started", "ended",
@@ -189,7 +181,7 @@ def redacted(batch: Batch, rules: Rules) -> Batch:
     """Return deliveries as their endpoint may get them."""
     if rules.are_empty:
         return batch
-    return replace(batch, deliveries=tuple(explained(delivery, rules)[0] for delivery in batch.deliveries))
+    return batch.changed(lambda delivery: explained(delivery, rules)[0])
 
 
 def explained(delivery: Delivery, rules: Rules) -> tuple[Delivery, tuple[str, ...]]:
@@ -201,8 +193,17 @@ def explained(delivery: Delivery, rules: Rules) -> tuple[Delivery, tuple[str, ..
     event = delivery.event
     work = _Redactor(rules, event.data, event.scan)
     scan = event.scan and replace(event.scan, name=work.text(event.scan.name), target=work.target)
-    shown = replace(event, data=work.data(), scan=scan, whole=event)
+    shown = replace(event, data={**work.data(), **sealed_part(event)}, scan=scan, whole=event)
     return replace(delivery, event=shown), tuple(work.applied)
+
+
+def quoted_by(delivery: Delivery, rules: Rules, text: str) -> str:
+    """Return a text that may quote a delivery's event, such as a receiver's reply, with its quotations as shown alone.
+
+    Raises:
+        ValueError: the event's data are not JSON: the outbox is damaged.
+    """
+    return _Redactor(rules, delivery.event.data, delivery.event.scan).text(text)
 
 
 def for_everybody(host_type: str, text: str) -> str:
@@ -256,7 +257,7 @@ class _Redactor:
         if rule is None:
             return self.text(text)
         if rule.action is Action.SHOW:
-            return self._by_expressions(self._by_quotes(text, but=text))
+            return self._by_expressions(requoted(text, self._quoted, but=text))
         shown = self._acted(rule, host_type, text)
         self._apply(rule, text, shown)
         return self.text(shown) if rule.action is Action.MASK else shown
@@ -267,7 +268,7 @@ class _Redactor:
         Args:
             is_term: whether it is a name, a time or a number, which can be equal to a short password by chance.
         """
-        found = self._by_quotes(text, is_term)
+        found = requoted(text, self._quoted, is_term)
         if self._rules.has_default:
             found = _in_texts(found, self.applied)
         return self._by_expressions(found)
@@ -365,82 +366,6 @@ class _Redactor:
         if found.get("data") != value.get("data"):
             found.pop("data_sha256", None)  # by which a guess could be confirmed
         return found
-
-    def _by_quotes(self, text: str, is_term: bool = False, but: str = "") -> str:
-        """Return a text with what it quotes as it would be shown alone.
-
-        A quotation at the end may be cut, as in a correlation's title. Replacements are not searched again.
-        """
-        if not self._quoted:
-            return text
-        if len(self._quoted) > QUOTED_MAX:
-            return text if is_term else WITHHELD
-        spans: list[tuple[int, int, str, bool]] = []
-        small = folded(text)
-        views = [] if is_term else [*readings(text)]
-        pairs = [(view, folded(view.text)) for view in views]
-        whole = View(text, range(len(text)), range(1, len(text) + 1))
-        solid = [] if is_term else [(view, squeezed(view.text)) for view in (whole, *views, *contents(text))]
-        made: dict[str, View] = {}
-        for data in self._quoted.keys() - {but}:
-            spans += ((at, -end, data, end - at == len(data)) for at, end in _places(folded(data), small, is_term))
-            for form in _forms(data) if solid else ():
-                for view, its in solid:
-                    if form[:PART] in its:
-                        made[its] = made.get(its) or comparable(view)
-                        spans += _spans(data, form, made[its], its, text)
-            for view, its in pairs if len(data) < QUOTED_LONG else ():
-                spans += _spans(data, folded(legible(data)), view, its, text)
-        parts: list[str] = []
-        last = 0
-        # of those that begin at a place the longest first
-        for at, behind, data, is_whole in sorted(spans, key=lambda span: (*span[:2], not span[3], span[2])):
-            end, shown = -behind, self._quoted[data]
-            if at >= last:
-                parts += (text[last:at], shown if is_whole or shown == WITHHELD else MASK)
-            elif end > last:  # it overlaps the one before
-                parts.append(MASK)
-            last = max(last, end)
-        return "".join((*parts, text[last:]))
-
-
-@lru_cache(maxsize=256)
-def _forms(data: str) -> tuple[str, ...]:
-    """Return what to search for in a text without spaces."""
-    return tuple(form for form in solid_forms(data) if len(form) >= QUOTED_LEAST)
-
-
-def _spans(data: str, form: str, view: View, text: str, whole: str) -> Iterator[tuple[int, int, str, bool]]:
-    """Yield where a form of data is quoted in the text of a view: the place in the whole one, its end negated, and
-    whether the data are whole there."""
-    for begin, end, is_word in _found(form, text):
-        at, behind = view.begins[begin], view.ends[end - 1]
-        if len(form) >= QUOTED_LONG or is_word or _is_word(whole, at, behind):
-            yield at, -behind, data, end - begin == len(form)
-
-
-def _places(data: str, text: str, is_term: bool) -> Iterator[tuple[int, int]]:
-    """Yield where data are in a text, whole, or cut where it ends; short data only as a word, and a term has none."""
-    is_short = len(data) < QUOTED_LONG
-    if is_short and is_term:
-        return
-    for begin, end, is_word in _found(data, text):
-        if is_word or not (is_short or is_term):
-            yield begin, end
-
-
-def _found(data: str, text: str) -> Iterator[tuple[int, int, bool]]:
-    """Yield where data are in a text, whole, or cut where it ends, and whether they are a word there."""
-    last = 0
-    for at, length in beginnings(data, text):
-        end = at + length
-        if at >= last and (length == len(data) or end == len(text)):
-            last = end
-            yield at, end, _is_word(text, at, end)
-
-
-def _is_word(text: str, begin: int, end: int) -> bool:
-    return not LETTER.match(text[max(begin - 1, 0) : begin] or " ") and not LETTER.match(text, end)
 
 
 #: the same texts come again: a source with each finding that it led to, a target with all of them

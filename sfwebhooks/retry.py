@@ -21,9 +21,10 @@ from enum import Enum
 
 from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import Batch, Delivery
+from sfwebhooks.events import Batch, Bundle, Delivery
 from sfwebhooks.health import Change
 from sfwebhooks.reasons import DeadReason, Failure
+from sfwebhooks.ticketing import SETTLING_SECONDS
 
 #: the longest wait that a receiver's Retry-After can ask for, in seconds
 RETRY_AFTER_MAX = 3600.0
@@ -41,6 +42,8 @@ REFUSED_WAITS = (5.0, 60.0)
 SHORTAGE_SECONDS = 5.0
 #: prefix of the reason of a delivery whose request was split and that was not sent since
 SPLIT = "split: "
+#: the reason of a refusal for the size
+TOO_LARGE = "http_413"
 
 RETRY_STATUS = frozenset({408, 409, 425, 429})
 OUTCOME_OF_FAILURE = {
@@ -207,13 +210,19 @@ def decide(
         next_at, tried = now + (verdict.wait or 0.0), batch.attempts > 0
         # counted once, as tried: the end of a scan does not wait for it
         return [Settlement(State.WAITING, verdict.reason, next_at, not tried, batch.id, pending=True)] * size
+    if is_too_large(batch, verdict):
+        reason = f"{DeadReason.REFUSED.value}: {verdict.reason}"
+        return [Settlement(State.DEAD, reason, now, counts=True, batch=batch.id, refused=True)] * size
     if is_split(batch, verdict, schedule, change.before.healthy):
         return _halves(batch, verdict, schedule, change.after.era, now)
     first = batch.deliveries[0]
-    is_frozen = endpoint.batch_size > 1 or batch.is_late or (endpoint.digest.is_on and not first.goes_alone)
+    is_frozen = endpoint.batch_size > 1 or batch.is_late or endpoint.takes_scans
+    is_frozen = is_frozen or (endpoint.digest.is_on and not first.goes_alone)
     one = _settlement(first, batch.attempts, verdict, schedule, change, now)
-    if is_frozen and one.state is State.WAITING:
-        one = replace(one, batch=batch.id)  # it is repeated with the same members
+    if (one.state is State.WAITING or endpoint.takes_scans) and (is_frozen or verdict.is_uncertain):
+        one = replace(one, batch=batch.id)  # it is repeated with the same members, and is not fresh again
+    if verdict.is_uncertain and one.state is State.WAITING:
+        one = replace(one, due_at=max(one.due_at, now + SETTLING_SECONDS))
     return [one] * size
 
 
@@ -237,15 +246,26 @@ def is_split(batch: Batch, verdict: Verdict, schedule: Sequence[float], healthy:
     """Return whether a request of several continues in two halves, to find the message at fault.
 
     Its members stay together until they are refused or their retries run out, so no message dies for another one. The
-    halves get the last retry.
+    halves get the last retry. A whole scan is one message, and divided only if it is too large.
     """
     if len(batch.deliveries) == 1:
         return False
+    if isinstance(batch, Bundle):
+        return _is_too_large(verdict) and not batch.is_whole
     if verdict.outcome is Outcome.REFUSED:
         return True
     if verdict.outcome is not Outcome.RETRY:
         return False
     return batch.attempts + 1 >= len(schedule) if healthy else verdict.reason.startswith("http_5")
+
+
+def is_too_large(batch: Batch, verdict: Verdict) -> bool:
+    """Return whether a request that is not split is larger than its receiver accepts: it is dead at once."""
+    return isinstance(batch, Bundle) and batch.is_whole and _is_too_large(verdict)
+
+
+def _is_too_large(verdict: Verdict) -> bool:
+    return verdict.outcome is Outcome.REFUSED and verdict.reason == TOO_LARGE
 
 
 def is_at_fault(batch: Batch, verdict: Verdict, era: int) -> bool:
@@ -266,7 +286,7 @@ def _halves(batch: Batch, verdict: Verdict, schedule: Sequence[float], era: int,
     return [
         Settlement(State.WAITING, f"{SPLIT}{verdict.reason}", now + wait, counts, half.id, True, refused_in=refused_in)
         for half in batch.halves
-        for _ in half.deliveries
+        for _ in range(len(half.deliveries))
     ]
 
 

@@ -6,7 +6,7 @@ the value that it looks at: an event of another tool need not have a module.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -14,7 +14,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Any, NamedTuple
 
 from sfwebhooks import fingerprints
-from sfwebhooks.endpoints import FINDINGS, Endpoint, subscribed_name
+from sfwebhooks.endpoints import ALERTS, FINDINGS, Endpoint, subscribed_name
 from sfwebhooks.events import WebhookEvent
 from sfwebhooks.expressions import finder
 from sfwebhooks.reasons import Withheld
@@ -22,8 +22,6 @@ from sfwebhooks.severity import Severity
 
 CORRELATION = "correlation_found"
 COMPARISON = "surface_changed"
-#: events that report trouble of ours, whatever the scan during which it is noticed
-ALERTS = frozenset({"system_alert", "resource_warning"})
 #: types whose data are whole pages, dumps and answers: those that the host itself marks as raw
 RAW = ("RAW_*", "*_RAW", "*_CONTENT", "*_WHOIS", "BASE64_DATA", "WEBSERVER_HTTPHEADERS")
 #: most events whose verdicts are remembered
@@ -40,6 +38,8 @@ class Wanted(NamedTuple):
     name: str
     #: "silent" or "send" if it wants only what earlier scans did not find: its `baseline`; empty: it wants all
     only_new: str = ""
+    #: what one ticket is about, if it is a tracker's (`Endpoint.ticket_per`)
+    ticket_per: str = ""
 
 
 #: for which endpoints an event is wanted, and from which it is withheld
@@ -69,6 +69,8 @@ class Screen:
         withheld: dict[str, Withheld] = {}
         for one in self.endpoints:
             name = subscribed_name(one.events, event.type, event.severity, event.special)
+            if one.takes_scans:
+                name = one.name_for(event)
             if name is None:
                 continue
             reason = before.get(one.name)
@@ -77,7 +79,7 @@ class Screen:
             if reason:
                 withheld[one.name] = reason
             else:
-                wanted.append(Wanted(one.name, name, one.baseline if one.only_new else ""))
+                wanted.append(Wanted(one.name, name, one.baseline if one.only_new else "", one.ticket_per))
         if wanted and self.false_positives and fingerprints.of_event(event) in self.false_positives:
             withheld |= dict.fromkeys((one.endpoint for one in wanted), Withheld.FALSE_POSITIVE)
             wanted = []
@@ -85,6 +87,13 @@ class Screen:
         if is_long and len(self.remembered) < REMEMBERED_MAX:
             self.remembered[event.id] = {**{one.endpoint: None for one in wanted}, **withheld}
         return wanted, withheld
+
+    def asking(self, event: WebhookEvent) -> Iterator[str]:
+        """Yield the names of the endpoints that subscribe to an event, whatever their filters."""
+        for one in self.endpoints:
+            name = subscribed_name(one.events, event.type, event.severity, event.special)
+            if (one.name_for(event) if one.takes_scans else name) is not None:
+                yield one.name
 
     def for_others(self, endpoints: tuple[Endpoint, ...]) -> Screen:
         """Return the same with other endpoints; what is remembered stays valid for those that did not change."""

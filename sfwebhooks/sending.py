@@ -25,8 +25,9 @@ from sfwebhooks.health import Change, Condition, Health
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.own_secrets import Mask
-from sfwebhooks.retry import is_at_fault, is_split
+from sfwebhooks.retry import is_at_fault, is_split, is_too_large
 from sfwebhooks.system import Clock, uptime
+from sfwebhooks.ticketing import SETTLING_SECONDS
 
 if TYPE_CHECKING:
     from sfwebhooks.network.sender import Sender
@@ -45,12 +46,21 @@ def load_senders() -> None:
 def limits_of(endpoint: Endpoint) -> Limits:
     """Return how an endpoint's deliveries are claimed."""
     form = FORMATS[endpoint.format]
+    if endpoint.takes_scans:
+        return Limits(
+            endpoint.name,
+            size=form.bundle_max,
+            max_bytes=form.request_max,
+            is_whole=not form.splits(endpoint),
+            digesting=endpoint.digest,
+        )
     limits = Limits(
         endpoint.name,
         size=endpoint.batch_size,
         wait=endpoint.batch_wait,
         max_bytes=min(endpoint.batch_max_bytes, form.request_max),
         measure=measure(endpoint, form.surplus),
+        is_careful=form.converse is not None,
     )
     if not form.digest:
         return limits
@@ -127,7 +137,12 @@ class SendingState:
     @property
     def longest_wait(self) -> float:
         """Upper bound for the wait until a delivery's next attempt, in seconds."""
-        return max((*self.endpoint.retry_schedule, self.endpoint.retry_after_max)) * 2
+        careful = SETTLING_SECONDS if self.limits.is_careful else 0.0
+        return max((*self.endpoint.retry_schedule, self.endpoint.retry_after_max, careful)) * 2
+
+    def repeat_at(self, now: float) -> float:
+        """Return the epoch seconds before which a message that was in flight when its process ended is not repeated."""
+        return now + SETTLING_SECONDS if self.limits.is_careful else 0.0
 
     def may_send(self, now: float) -> bool:
         """Whether an attempt may begin at `now` (epoch seconds); a probe goes alone."""
@@ -142,6 +157,7 @@ class SendingState:
             silent = failed and (
                 is_split(batch, verdict, self.endpoint.retry_schedule, before.healthy)
                 or is_at_fault(batch, verdict, before.era)
+                or is_too_large(batch, verdict)
             )
             self.health, self.tried = before.after(verdict, now, self.steady(), silent), True
             self.is_news |= self.health != before

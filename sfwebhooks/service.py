@@ -1,4 +1,4 @@
-"""The service behind `sfwebhooks run`: it delivers what any process stores in the outbox, until it is stopped.
+"""The service behind `sfwebhooks run` and `web`: it delivers what any process stores, until it is stopped.
 
 It also reports the ends of scans whose process died, maintains the outbox, and reloads a changed configuration. The
 delivery process, which a scan starts (`delivery/process`), is the same with an end of its own (`Need`).
@@ -27,7 +27,8 @@ from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.files import is_deleted
 from sfwebhooks.log_once import Trouble
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.retry import State
+from sfwebhooks.outbox.postgres.dsn import Dsn, Place, is_missing, local_path
+from sfwebhooks.scan.forwarder import Forwarder
 from sfwebhooks.scan.recovery import report_dead_scans, running_scans
 from sfwebhooks.scan.watch_thread import WatchThread
 from sfwebhooks.sending import load_senders
@@ -44,6 +45,9 @@ GRACE_SECONDS = 3.0
 IDLE_SECONDS = 30.0
 #: seconds for which a delivery process tries to become the only one: a scan that looks takes its lock for a moment
 LOCK_SECONDS = 0.3
+#: seconds without a turn of its loop after which a service is stuck: no wait for a server, and none for the attempts in
+#: flight when the settings change, takes as long
+STUCK_SECONDS = 300.0
 PACKAGE = Path(sfwebhooks.__file__)
 
 
@@ -51,13 +55,13 @@ class Need:
     """The need for a delivery process: scans, and deliveries that they leave behind.
 
     Args:
-        path: the outbox.
+        place: of the outbox.
         module: our file in the modules folder of the host that started it.
         now: monotonic seconds.
     """
 
-    def __init__(self, path: Path, module: Path | None, now: float) -> None:
-        self._path = path
+    def __init__(self, place: Place, module: Path | None, now: float) -> None:
+        self._place = place
         self._module = module
         self._package = state_of(PACKAGE)
         #: when a scan was last seen running, and when the process was last needed; monotonic seconds
@@ -65,22 +69,25 @@ class Need:
         #: digests of all settings that the process has had
         self._digests: set[str] = set()
 
-    def lasts(self, dispatcher: Dispatcher, settings: Settings, now: float) -> bool:
+    def lasts(self, dispatcher: Dispatcher, settings: Settings, now: float, forwarder: Forwarder | None = None) -> bool:
         """Return whether the process is still needed; call about once a second.
 
         Args:
             now: monotonic seconds.
+            forwarder: of the spool, if scans have one.
         """
-        if is_deleted(self._path) or state_of(PACKAGE) != self._package:
+        if is_missing(self._place) or state_of(PACKAGE) != self._package:
             return False
-        if self._module and is_deleted(self._module):
+        if not settings.is_at(self._place) or (self._module and is_deleted(self._module)):
             return False
         self._digests.add(settings.digest)
         with suppress(OutboxError):
-            scans = running_scans(dispatcher.outbox)
+            scans = forwarder.running_scans() if forwarder else running_scans(dispatcher.outbox)
             if {*filter(None, scans.values())} - self._digests:  # other settings, or secrets in the environment
                 return False
             self._scan_at = now if scans else self._scan_at
+            if forwarder and forwarder.has_work:  # also while the server is away
+                self._needed_at = now
             dispatcher.hurry(not scans)
             until = time.time() + self._scan_at + settings.detach_timeout - now
             if dispatcher.outbox.scans.open_scans() or dispatcher.next_at() <= until:
@@ -93,25 +100,38 @@ class Service:
 
     Args:
         load: reads the configuration.
-        path: the outbox.
+        place: of the outbox.
+        role: of its process; that of `web` goes on when the last endpoint is removed from the settings.
     """
 
-    def __init__(self, load: Callable[[], Settings], path: Path) -> None:
-        self._path = path
+    def __init__(self, load: Callable[[], Settings], place: Place, role: Role = Role.RUN) -> None:
+        self._place = place
         self._settings = load()
-        self._files = SettingsFiles(self._settings, load)
+        self._files = SettingsFiles(self._settings, load, may_be_empty=role is Role.WEB)
         self._orphans_at = float("-inf")
         self._trouble = Trouble(over="the outbox can be used again")
         #: by it, scans find the process that sends
-        self._lock = service_lock(path)
-        self._role = Role.RUN
-        self._watch = WatchThread(path, lambda: self._settings)
+        self._lock = service_lock(local_path(place))
+        self._role = role
+        #: when its loop turned last, in monotonic seconds, and whether it is between its start and its end
+        self._turned_at, self._is_sending = time.monotonic(), False
+        self._watch = WatchThread(place, lambda: self._settings)
         self._begin()
 
     @property
     def settings(self) -> Settings:
         """The current settings."""
         return self._settings
+
+    @property
+    def is_turning(self) -> bool:
+        """Whether its loop goes on; if not, only a new process helps."""
+        return time.monotonic() - self._turned_at < STUCK_SECONDS
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it sends: it has started, and the outbox could be used in the last round."""
+        return self._is_sending and self.is_turning and not self._trouble
 
     def run(self, stop: threading.Event, reload: threading.Event, need: Need | None = None) -> bool:
         """Run until `stop` is set; return whether all attempts in flight at that time were settled.
@@ -133,16 +153,17 @@ class Service:
             self._background.attempt(self._announce)
             self._watch.start(stop)
         self._log_state("sending")
-        self._dispatcher.wake()
-        round_at = time.monotonic() + ROUND_SECONDS
+        self._wake()
+        round_at, self._is_sending = time.monotonic() + ROUND_SECONDS, True
         while not stop.wait(FOLLOW_SECONDS):
+            self._turned_at = time.monotonic()
             self._background.attempt(self._dispatcher.follow)
             if time.monotonic() < round_at:
                 continue
             round_at = time.monotonic() + ROUND_SECONDS
             if need and not (
                 self._files.are_changing  # a scan may have read them first
-                or need.lasts(self._dispatcher, self._settings, time.monotonic())
+                or need.lasts(self._dispatcher, self._settings, time.monotonic(), self._forwarder)
             ):
                 break
             self._background.attempt(self._announce)
@@ -154,6 +175,7 @@ class Service:
                 self._trouble.met(trouble)
             else:
                 self._trouble.ended()
+        self._is_sending = False
         self._lock.note("")  # first: from now on it claims nothing
         self._lock.release()
         settled = self._end()
@@ -186,12 +208,13 @@ class Service:
         Raises:
             OutboxError: it cannot be used.
         """
-        with closing(Outbox(self._path)) as outbox:
+        with closing(Outbox(self._place)) as outbox:
             while not stop.is_set():
                 try:
-                    outbox.scans.tallies()
+                    outbox.scans.waiting()
                     return
                 except OutboxBusyError as error:
+                    self._turned_at = time.monotonic()
                     self._trouble.met(str(error), "; waiting until it can be used")
                     stop.wait(ROUND_SECONDS)
 
@@ -212,32 +235,45 @@ class Service:
         """Use other settings from now on."""
         for words in _moves(self._settings, new):
             log.warning("webhooks: %s", words)
+        if not new.is_at(self._place):
+            text = "webhooks: the settings have another address for the outbox now; this process keeps %s until its end"
+            log.warning(text, self._place)
         self._end()
         self._settings = new
         self._begin()
         if stop.is_set():
             return
-        self._dispatcher.wake()
+        self._wake()
         self._log_state("configuration reloaded")
 
     def _begin(self) -> None:
         endpoints = () if self._settings.enabled is False else self._settings.endpoints
         load_senders()
-        self._dispatcher = Dispatcher(endpoints, self._path, storage=self._settings.storage)
+        self._dispatcher = Dispatcher(endpoints, self._place, storage=self._settings.storage)
+        folder = self._place.folder if isinstance(self._place, Dsn) else self._place.parent
+        spool = self._settings.spool_left_in(folder)
+        self._forwarder = Forwarder(spool, self._place, self._settings, self._dispatcher.wake) if spool else None
         self._background = BackgroundWork(self._dispatcher, self._settings)
+
+    def _wake(self) -> None:
+        self._dispatcher.wake()
+        if self._forwarder:
+            self._forwarder.start()
 
     def _end(self) -> bool:
         longest = max((endpoint.timeout for endpoint in self._settings.endpoints), default=0.0)
         self._background.close()
+        if self._forwarder:
+            self._forwarder.stop(GRACE_SECONDS)
         return self._dispatcher.stop(longest + GRACE_SECONDS)
 
     def _log_state(self, what: str) -> None:
         names = ", ".join(_shown(endpoint) for endpoint in self._settings.endpoints) or "none"
         if self._settings.enabled is False:
             names = "none, since enabled = false"
-        with closing(Outbox(self._path)) as outbox:
+        with closing(Outbox(self._place)) as outbox:
             try:
-                waiting = f"{outbox.scans.tallies()[State.WAITING.value]} waiting"
+                waiting = f"{outbox.scans.waiting()} waiting"
             except OutboxError as error:
                 waiting = str(error)
         log.info("webhooks: %s; endpoints: %s; %s", what, names, waiting)

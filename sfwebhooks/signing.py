@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from sfwebhooks import __version__
 from sfwebhooks.authentication import credentials
 from sfwebhooks.endpoints import Endpoint, Secret
-from sfwebhooks.events import Batch
+from sfwebhooks.events import Batch, Bundle
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.event_names import event_name
@@ -20,6 +20,8 @@ from sfwebhooks.signing_keys import WHPK, WHSK
 
 #: level of gzip: higher ones take much longer for little
 COMPRESSION = 5
+#: methods that change nothing (RFC 9110 section 9.2.1)
+SAFE_METHODS = ("GET", "OPTIONS")
 #: headers of each request
 ALWAYS = {"User-Agent": f"sfwebhooks/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
 
@@ -36,6 +38,8 @@ class Request:
     query: str = field(default="", repr=False)
     #: another place of the receiver, relative to the URL
     path: str = ""
+    #: whether it does no harm if the receiver gets it twice; a message has an id for that
+    is_repeatable: bool = True
 
 
 def sign(content: Content, batch: Batch, endpoint: Endpoint, now: float) -> Request:
@@ -47,13 +51,19 @@ def sign(content: Content, batch: Batch, endpoint: Endpoint, now: float) -> Requ
     """
     stamp, form = str(int(now)), FORMATS[endpoint.format]
     naming = form.naming
-    secrets = [secret.reveal() for secret in endpoint.secrets]
     headers = {**ALWAYS, **credentials(endpoint, form.key_header, form.scheme), **content.headers}
-    headers[naming.event] = event_name(batch, naming)
-    headers[naming.delivery] = headers["webhook-id"] = batch.id
-    headers[naming.timestamp] = headers["webhook-timestamp"] = stamp
-    if any(delivery.replayed or delivery.backfilled for delivery in batch.deliveries):
-        headers[naming.replay] = "true"  # nobody needs to be paged for it
+    if not content.is_bare:
+        headers[naming.event] = event_name(batch, naming)
+        headers[naming.delivery] = headers["webhook-id"] = batch.id
+        headers[naming.timestamp] = headers["webhook-timestamp"] = stamp
+        late = (
+            batch.is_late
+            if isinstance(batch, Bundle)
+            else any(one.replayed or one.backfilled for one in batch.deliveries)
+        )
+        if late:
+            headers[naming.replay] = "true"  # nobody needs to be paged for it
+    secrets = [secret.reveal() for secret in endpoint.secrets]
     shared = next((secret for secret in secrets if not secret.startswith((WHSK, WHPK))), "")
     if shared:  # the first one signs the guide's, and each secret the standard's
         headers[naming.signature] = guide_signature(shared, content.body)
@@ -67,7 +77,8 @@ def sign(content: Content, batch: Batch, endpoint: Endpoint, now: float) -> Requ
 
 
 def unsigned(content: Content, endpoint: Endpoint) -> Request:
-    """Return a request that has no message, such as a handshake."""
+    """Return a request that has no message, such as a handshake, or one to a tracker."""
     form = FORMATS[endpoint.format]
     headers = {**ALWAYS, **credentials(endpoint, form.key_header, form.scheme), **content.headers}
-    return Request(endpoint.url, headers, content.body, content.method, path=content.path)
+    safe = content.method in SAFE_METHODS
+    return Request(endpoint.url, headers, content.body, content.method, path=content.path, is_repeatable=safe)

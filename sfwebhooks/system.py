@@ -125,6 +125,17 @@ def descriptors_max() -> int | None:
     return None if limit == _resource.RLIM_INFINITY else limit
 
 
+def allow_descriptors(number: int) -> None:
+    """Let this process have a number of files open, or as many as it may allow itself."""
+    if not _resource:
+        return
+    soft, hard = _resource.getrlimit(_resource.RLIMIT_NOFILE)
+    wanted = number if hard == _resource.RLIM_INFINITY else min(number, hard)
+    if soft != _resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # macOS has a further limit
+            _resource.setrlimit(_resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def lock(descriptor: int, wait: bool = False) -> bool:
     """Lock an open file for this process; return whether it is locked. `unlock` or the process's end releases it.
 

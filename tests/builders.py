@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Collection, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from sfwebhooks.digesting import Digesting, Rhythm
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.enrichment.enrichment import Enrichment
 from sfwebhooks.events import Batch, Delivery, Scan, WebhookEvent, delivery_id, finding_id
+from sfwebhooks.formats import FORMATS
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.scan.correlations import Correlation
 from sfwebhooks.scan.findings import Finding, Source
 from sfwebhooks.severity import Severity
+from tests.host_databases import Place, make_tables, writing
 
 #: 2026-11-21T10:00:00Z in epoch seconds: "now" in tests that do not care
 NOW = 1795255200.0
@@ -29,7 +30,10 @@ URL = "https://hooks.example.test/services/T000/B000/url-path-token"
 
 
 def an_endpoint(name: str = "team", url: str = URL, secrets: Sequence[str] = (), **values: Any) -> Endpoint:
-    """Return an endpoint; `secrets` are plain texts, other values are fields of Endpoint."""
+    """Return an endpoint; `secrets` are plain texts, other values are fields of Endpoint. One of a format
+    for whole scans is sent whole scans, as `config` makes it."""
+    if FORMATS[values.get("format", "generic")].bundle:
+        values = {"digest": Digesting(Rhythm.BUNDLE), "concurrency": 1, **values}
     return Endpoint(name=name, url=Secret(url), secrets=tuple(Secret(text) for text in secrets), **values)
 
 
@@ -108,26 +112,15 @@ def a_batch(event: WebhookEvent | None = None, **values: Any) -> Batch:
     return Batch((a_delivery(event, **values),))
 
 
-def a_host_database(path: Path, scan: Scan, status: str = "RUNNING") -> None:
+def a_host_database(path: Place, scan: Scan, status: str = "RUNNING") -> None:
     """Make a database as the host has it, with one scan and nothing found."""
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(
-            "CREATE TABLE tbl_scan_instance (guid, name, seed_target, created, started, ended, status);"
-            "CREATE TABLE tbl_scan_results (scan_instance_id, hash, type, generated, confidence, visibility, risk,"
-            " module, data, false_positive, source_event_hash);"
-            "CREATE TABLE tbl_scan_correlation_results (id, scan_instance_id, title, rule_risk, rule_id, rule_name,"
-            " rule_descr, rule_logic);"
-            "CREATE TABLE tbl_scan_config (scan_instance_id, component, opt, val);"
-            "CREATE TABLE tbl_scan_log (scan_instance_id, generated, component, type, message);"
-            "CREATE TABLE tbl_event_types (event, event_descr, event_raw, event_type);"
-            "CREATE TABLE tbl_config (scope, opt, val);"
-        )
-        row = (scan.id, scan.name, scan.target, NOW * 1000, NOW * 1000, 0, status)
-        connection.execute("INSERT INTO tbl_scan_instance VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-        connection.commit()
+    make_tables(path)
+    row = (scan.id, scan.name, scan.target, NOW * 1000, NOW * 1000, 0, status)
+    with writing(path) as host:
+        host.execute("INSERT INTO tbl_scan_instance VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
 
-def add_past_scan(path: Path, id: str, started: float, seconds: float = 600, findings: int = 0, **values: Any) -> None:
+def add_past_scan(path: Place, id: str, started: float, seconds: float = 600, findings: int = 0, **values: Any) -> None:
     """Add a scan to a host's database: its `name`, `target`, `status`, `modules` and those that `failed`.
 
     Args:
@@ -136,7 +129,7 @@ def add_past_scan(path: Path, id: str, started: float, seconds: float = 600, fin
     row = {"name": "Acme perimeter", "target": "acme.test", "status": "FINISHED" if seconds else "RUNNING", **values}
     modules = row.get("modules", "sfp_dnsresolve,sfp_shodan,sfp_spider")
     ended = (started + seconds) * 1000 if seconds else 0
-    with closing(sqlite3.connect(path)) as connection, connection:
+    with writing(path) as connection:
         connection.execute(
             "INSERT INTO tbl_scan_instance VALUES (?, ?, ?, ?, ?, ?, ?)",
             (id, row["name"], row["target"], started * 1000, started * 1000, ended, row["status"]),
@@ -146,10 +139,11 @@ def add_past_scan(path: Path, id: str, started: float, seconds: float = 600, fin
             [(id, "_debug", "0"), (id, "_modulesenabled", f"{modules},sfp__stor_db"), (id, "_dnsserver", "")],
         )
         connection.executemany(
-            "INSERT INTO tbl_scan_results (scan_instance_id, hash, type, data) VALUES (?, ?, ?, ?)",
+            "INSERT INTO tbl_scan_results (scan_instance_id, hash, type, data, generated, module)"
+            " VALUES (?, ?, ?, ?, ?, 'sfp_spider')",
             [
-                (id, "ROOT", "ROOT", "acme.test"),
-                *((id, f"{id}{n}", "INTERNET_NAME", f"{n}.test") for n in range(findings)),
+                (id, "ROOT", "ROOT", "acme.test", started),
+                *((id, f"{id}{n}", "INTERNET_NAME", f"{n}.test", started) for n in range(findings)),
             ],
         )
         connection.executemany(

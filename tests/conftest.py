@@ -15,12 +15,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, cast
 
 import pytest
 
+from sfwebhooks import text_file
 from sfwebhooks.cli import main
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.send_queue import SendQueue
@@ -29,25 +31,34 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import key_of
 from sfwebhooks.health import REFUSALS_MAX
 from sfwebhooks.host.install import SHIM
-from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.postgres.dsn import SCHEMA, Place
+from sfwebhooks.outbox.postgres.schema import statements
 from sfwebhooks.pipeline import accept
 from sfwebhooks.receive.checks import Checks
 from sfwebhooks.receive.received import Received
 from sfwebhooks.receive.responses import Response
 from sfwebhooks.receive.server import Receiver, server_context
+from sfwebhooks.scan import host_address
 from sfwebhooks.screening import Screen
+from sfwebhooks.signing_keys import WHSEC, WHSK
 from tests.builders import NOW, PATIENCE, an_endpoint, an_event
+from tests.host_databases import host_database, host_server  # noqa: F401  # fixtures
 from tests.hostile import Hostile, Way
 from tests.outbox_rows import rows_of
+from tests.postgres import name_of, own_server, postgres, postgres_dsn  # noqa: F401  # fixtures
+from tests.stores import ADDRESS, Databases, name_the_server, place_in
 
 # a process that a test starts would compile the package again, and pytest each file of tests
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# jsonschema would compile 38 grammars of IRIs in each worker, for seconds; no schema of ours or of others has one
+sys.modules.setdefault("rfc3987_syntax", cast(Any, None))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, help="of the random choices of tests/crash, to make them again")
+    parser.addoption("--kills", type=int, help="number of kills of each campaign of tests/crash")
 
 
 class Clock:
@@ -154,9 +165,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[IS_TO_STAY] = hasattr(config, "workerinput") or host_shim().exists()
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a row after a secret's kind: one that is made at random would be another row in each worker."""
+    kinds = [kind for kind in (WHSEC, WHSK) if isinstance(val, str) and val.startswith(kind)]
+    return kinds[0] if kinds else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files whose tests take longest, so that no worker is left alone with one of them at the end."""
     items.sort(key=lambda item: next((at for at, long in enumerate(LONG) if item.nodeid.startswith(long)), len(LONG)))
+    for item in items:
+        if item.get_closest_marker("campaign"):
+            item.add_marker(pytest.mark.timeout(0))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -185,7 +205,7 @@ def soon() -> float:
 
 def sql(outbox: Outbox, query: str) -> list[tuple[Any, ...]]:
     """Return the rows of a statement at the outbox's file."""
-    return rows_of(outbox.path, query)
+    return rows_of(outbox, query)
 
 
 def spoil(outbox: Outbox, number: int = 1) -> None:
@@ -213,18 +233,36 @@ def hold(queue: SendQueue, team: Team, clock: Clock, status: int = 401) -> None:
         assert queue.step()
 
 
-@pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing of who runs the tests: neither settings nor the SpiderFoots that have the module."""
-    for name in ("SFWEBHOOKS_CONFIG", "SFWEBHOOKS_DISABLED", "SPIDERFOOT_DATA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "own-home"))
+@pytest.fixture(scope="session", autouse=True)
+def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing of who runs the tests: neither settings nor the SpiderFoots that have the module. Nor does a test wait
+    until the file that it has just written is left alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("SFWEBHOOKS_CONFIG", "SFWEBHOOKS_DISABLED", "SPIDERFOOT_DATA", "SF_POSTGRES_DSN"):
+            patch.delenv(name, raising=False)
+        patch.setenv("HOME", str(tmp_path_factory.getbasetemp() / "no-home"))
+        patch.setattr(text_file, "QUIET_SECONDS", 0.0)
+        yield
 
 
 @pytest.fixture(autouse=True)
-def _nobody_writes_settings_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no test wait until the file that it has just written is left alone."""
-    monkeypatch.setattr("sfwebhooks.text_file.QUIET_SECONDS", 0.0)
+def _own_home(request: pytest.FixtureRequest) -> None:
+    """A home of its own for each test that has a folder; to make folders for all takes as long as many of them do."""
+    host_address._given.clear()
+    if "tmp_path" in request.fixturenames:
+        home = request.getfixturevalue("tmp_path") / "own-home"
+        request.getfixturevalue("monkeypatch").setenv("HOME", str(home))
+
+
+@pytest.fixture(autouse=True)
+def _own_store(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A file for each test that is about one, while a fixture of its module has a database."""
+    if ADDRESS not in os.environ or not request.node.get_closest_marker("sqlite"):
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(ADDRESS)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -280,9 +318,62 @@ def clock() -> Clock:
     return Clock()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of a module with STORES on each of them, but those that are about SQLite's file."""
+    stores: tuple[Any, ...] = getattr(metafunc.module, "STORES", ())
+    if metafunc.definition.get_closest_marker("postgres"):
+        stores = ("postgres",)
+    if len(stores) > 1:
+        stores = (*stores[:-1], pytest.param(stores[-1], marks=pytest.mark.slow))
+    if stores and not metafunc.definition.get_closest_marker("sqlite"):
+        if "shared_store" in metafunc.fixturenames:
+            metafunc.parametrize("shared_store", stores, indirect=True, scope="module")
+        elif "store" in metafunc.fixturenames:
+            metafunc.parametrize("store", stores, indirect=True)
+
+
 @pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    outbox = Outbox(tmp_path / FILE)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """The place of an outbox: a file, or a database on a PostgreSQL server, which settings name too."""
+    with _stored(request):
+        yield place_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_store(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The same for the data folders of a module's fixtures, which its tests share."""
+    with _stored(request):
+        yield
+
+
+@contextmanager
+def _stored(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let the outboxes of all data folders be where the parameter of a fixture says."""
+    with pytest.MonkeyPatch.context() as patch:
+        if getattr(request, "param", "sqlite") == "sqlite":
+            patch.delenv(ADDRESS, raising=False)
+            yield
+            return
+        with request.getfixturevalue("outbox_databases").one() as address:
+            patch.setenv(ADDRESS, address)
+            name_the_server(patch.setattr)
+            yield
+
+
+@pytest.fixture(scope="session")
+def outbox_databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
+    """Databases with the tables of an outbox."""
+    server = request.getfixturevalue("postgres")
+    with server.database() as address:
+        server.execute(f"SET search_path = {SCHEMA}; {statements(SCHEMA)}", address)
+        databases = Databases(server, name_of(address))
+        yield databases
+        databases.close()
+
+
+@pytest.fixture
+def outbox(store: Place) -> Iterator[Outbox]:
+    outbox = Outbox(store)
     yield outbox
     outbox.close()
 
@@ -318,7 +409,7 @@ def new_queue(outbox: Outbox, clock: Clock) -> Iterator[Callable[..., SendQueue]
     queues: list[SendQueue] = []
 
     def make(*endpoints: Endpoint) -> SendQueue:
-        queues.append(SendQueue(endpoints, Outbox(outbox.path), clock))
+        queues.append(SendQueue(endpoints, Outbox(outbox.place), clock))
         return queues[-1]
 
     yield make
@@ -332,7 +423,7 @@ def dispatch(outbox: Outbox, gate: Gate) -> Iterator[Callable[..., Dispatcher]]:
     made: list[Dispatcher] = []
 
     def make(*endpoints: Endpoint) -> Dispatcher:
-        made.append(Dispatcher(endpoints, outbox.path))
+        made.append(Dispatcher(endpoints, outbox.place))
         return made[-1]
 
     yield make
@@ -384,7 +475,9 @@ class Result:
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+def cli(
+    store: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Result]:
     """Run a command with tmp_path as SpiderFoot's data folder: `cli("show", ...)`."""
     monkeypatch.setenv("SPIDERFOOT_DATA", str(tmp_path))
 
@@ -394,6 +487,16 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         return Result(code, printed.out, printed.err)
 
     return run
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let this process have the time of Berlin."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
 
 
 @pytest.fixture

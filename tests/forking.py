@@ -28,7 +28,7 @@ def load() -> None:
     for found in pkgutil.iter_modules(encodings.__path__, "encodings."):
         if found.name not in ("encodings.mbcs", "encodings.oem"):
             importlib.import_module(found.name)
-    for name in ("sqlite3", "urllib.request", "sfwebhooks", "tests.builders"):
+    for name in ("sqlite3", "urllib.request", "sfwebhooks", "tests.builders", "tests.stores"):
         importlib.import_module(name)
     for found in pkgutil.walk_packages(sys.modules["sfwebhooks"].__path__, "sfwebhooks."):
         if found.name.rpartition(".")[2] not in ("__main__", "plugin", "around_scan", "risks", "shim"):
@@ -74,6 +74,7 @@ def become(request: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
+    sys.modules["tests.stores"].name_the_server(setattr)
     encoding = request["environment"].get("PYTHONIOENCODING", "utf-8")
     sys.stdin = os.fdopen(0, encoding=encoding, closefd=False)
     sys.stdout = os.fdopen(1, "w", encoding=encoding, closefd=False)

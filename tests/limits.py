@@ -20,7 +20,7 @@ def limits_of(room: str) -> Limits:
     """Return "module.NAME" -> value of all numbers that the modules of a room have at their top, and of the defaults of
     their dataclasses "module.Class.field"."""
     found: Limits = {}
-    for path in sorted((ROOT / "sfwebhooks" / room).glob("*.py")):
+    for path in sorted((ROOT / "sfwebhooks" / room.replace(".", "/")).glob("*.py")):
         module = importlib.import_module(f"sfwebhooks.{room}.{path.stem}")
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):

@@ -6,23 +6,34 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sfwebhooks.config.settings import load
 from sfwebhooks.scan.run import ScanRun
 from sfwebhooks.scan.terms import Terms
-from tests.builders import NOW, a_finding, a_host_database, a_scan
-from tests.conftest import Team
+from tests.builders import NOW, PATIENCE, a_finding, a_host_database, a_scan
 from tests.threads import until
+
+if TYPE_CHECKING:
+    from tests.conftest import Team
 
 
 class Scanning:
-    """A scan as the host has it, with settings in a file."""
+    """A scan as the host has it, with settings in a file.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        id: of the scan; a host may have several.
+    """
+
+    def __init__(self, folder: Path, id: str = "5C4A0001") -> None:
         self.folder = folder
-        self.scan = a_scan(database=str(folder / "spiderfoot.db"))
-        a_host_database(folder / "spiderfoot.db", self.scan)
+        self.scan = a_scan(id, database=str(folder / "spiderfoot.db"))
+        if (folder / "spiderfoot.db").exists():
+            row = (id, self.scan.name, self.scan.target, NOW * 1000, NOW * 1000, 0, "RUNNING")
+            with closing(self._writing()) as connection, connection:
+                connection.execute("INSERT INTO tbl_scan_instance VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        else:
+            a_host_database(folder / "spiderfoot.db", self.scan)
         self.run: ScanRun | None = None
         self.terms: list[Terms] = []
         self._number = 0
@@ -56,16 +67,25 @@ class Scanning:
         hashes = [f"hash-{number}" for number in range(self._number, self._number + count)]
         self._number += count
         rows = [(self.scan.id, one, host_type, NOW, 100, 100, 0, "m", one, 0, "ROOT") for one in hashes]
-        with closing(sqlite3.connect(self.folder / "spiderfoot.db")) as connection, connection:
+        with closing(self._writing()) as connection, connection:
             connection.executemany(f"INSERT INTO tbl_scan_results VALUES ({','.join('?' * 11)})", rows)
         for one in hashes if received and self.run.terms.wants[host_type, 0] else ():
             self.run.accept(a_finding(hash=one, data=one, type=host_type))
 
-    def finish(self) -> None:
+    def _writing(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.folder / "spiderfoot.db", timeout=PATIENCE)
+
+    def finish(self, status: str = "FINISHED", error: str = "") -> None:
+        """End with the host's word for it."""
         assert self.run
-        with closing(sqlite3.connect(self.folder / "spiderfoot.db")) as connection, connection:
-            connection.execute("UPDATE tbl_scan_instance SET status = 'FINISHED', ended = ?", (time.time() * 1000,))
-        self.run.end()
+        self.finish_in_host(status)
+        self.run.end(error)
+
+    def finish_in_host(self, status: str = "FINISHED") -> None:
+        """Let the host have the end."""
+        with closing(self._writing()) as connection, connection:
+            change = "UPDATE tbl_scan_instance SET status = ?, ended = ? WHERE guid = ?"
+            connection.execute(change, (status, time.time() * 1000, self.scan.id))
 
 
 def lines(team: Team, events: str = "all, !surface_changed, !system_alert", **keys: Any) -> str:

@@ -9,8 +9,20 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from tests.builders import PATIENCE
+from tests.stores import ADDRESS
+
+#: a command whose outbox is on the server of the tests
+ON_SERVER = f"""
+import sys
+sys.path.append({str(Path(__file__).parent.parent)!r})
+from sfwebhooks.__main__ import main
+from tests.stores import name_the_server
+name_the_server(setattr)
+sys.exit(main())
+"""
 
 
 def in_terminal(arguments: Sequence[str], keys: Sequence[tuple[str, str]], **environment: str) -> tuple[int, str]:
@@ -24,7 +36,8 @@ def in_terminal(arguments: Sequence[str], keys: Sequence[tuple[str, str]], **env
     if child == 0:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in the background ignores it, and so would the command
         os.environ.update(TERM="xterm", COLUMNS="80", LINES="24", **environment)
-        os.execv(sys.executable, [sys.executable, "-m", "sfwebhooks", *arguments])
+        command = ["-c", ON_SERVER] if ADDRESS in os.environ else ["-m", "sfwebhooks"]
+        os.execv(sys.executable, [sys.executable, *command, *arguments])
     shown, place, left, deadline = b"", 0, list(keys), time.monotonic() + PATIENCE
     while select.select([terminal], [], [], max(deadline - time.monotonic(), 0))[0]:
         try:

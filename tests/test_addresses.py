@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from sfwebhooks.network.addresses import literal, refusal
+from tests.rows import in_one
 
 #: never, whatever the endpoint says
 NEVER = [
@@ -86,26 +87,26 @@ PUBLIC = [
 ]
 
 
-@pytest.mark.parametrize("allow_private", [True, False])
-@pytest.mark.parametrize(("address", "range_name"), NEVER)
+@in_one("allow_private", [True, False])
+@in_one(("address", "range_name"), NEVER)
 def test_link_local_and_metadata_are_never_allowed(address: str, range_name: str, allow_private: bool) -> None:
     why = refusal(address, allow_private)
     assert (f"({range_name})" in why, "never sends" in why) == (True, True)
 
 
-@pytest.mark.parametrize(("address", "range_name"), PRIVATE)
+@in_one(("address", "range_name"), PRIVATE)
 def test_what_is_not_public_is_refused_without_allow_private(address: str, range_name: str) -> None:
     why = refusal(address, allow_private=False)
     assert (range_name in why, "allow_private = true" in why) == (True, True)
 
 
-@pytest.mark.parametrize(("address", "range_name"), PRIVATE)
+@in_one(("address", "range_name"), PRIVATE)
 def test_what_is_not_public_is_allowed_by_default(address: str, range_name: str) -> None:
     assert refusal(address, allow_private=True) == ""
 
 
-@pytest.mark.parametrize("allow_private", [True, False])
-@pytest.mark.parametrize("address", PUBLIC)
+@in_one("allow_private", [True, False])
+@in_one("address", PUBLIC)
 def test_public_addresses_are_allowed(address: str, allow_private: bool) -> None:
     assert refusal(address, allow_private) == ""
 

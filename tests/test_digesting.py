@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from zoneinfo import ZoneInfo
 
@@ -11,17 +9,9 @@ import pytest
 from sfwebhooks.digesting import Digesting, Rhythm
 from tests.builders import NOW
 
+pytestmark = pytest.mark.usefixtures("berlin")
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR = 3600.0
-
-
-@pytest.fixture(autouse=True)
-def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 def daily(hour: int, minute: int = 0) -> Digesting:

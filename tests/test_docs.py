@@ -40,12 +40,13 @@ from tests.builders import a_batch, a_delivery, a_finding, a_scan, an_endpoint, 
 from tests.cli.test_cli import Listening
 from tests.pages.commands import arguments, commands
 from tests.receivers import GUIDES
+from tests.rows import in_one
 from tests.test_signing import WHPK, WHSK
 
 ROOT = Path(__file__).parent.parent
 TEXTS = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md"))]
 DOCKER = ROOT / "docs" / "deployment"
-DEPLOYMENT = sorted(DOCKER.iterdir())
+DEPLOYMENT = sorted(path for path in DOCKER.rglob("*") if path.is_file())
 DOCKERFILE = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
 #: a fenced block: indentation, fence, language, content
 BLOCK = re.compile(r"^( *)(`{3,}|~{3,})(\w*)\n(.*?)^ *\2 *$", re.S | re.M)
@@ -54,7 +55,7 @@ COMMAND_LINE = re.compile(
     r"(?: *|.*(?:\||--|CONTAINER|&&|exec) |[*/\d ]+ )(?:\S*/)?sfwebhooks ((?:[a-z]+|--version)\b.*)"
 )
 #: of the programs that the documents name besides ours
-OPTIONS_OF_OTHERS = {"--init", "--upgrade"}
+OPTIONS_OF_OTHERS = {"--init", "--upgrade", "--force-recreate", "--replicas", "--scale"}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
 SETTINGS, SIGNATURES, OPERATIONS = (PAGES[name] for name in ("configuration.md", "signatures.md", "operations.md"))
@@ -78,18 +79,18 @@ def blocks(text: str) -> list[tuple[str, str]]:
 INI = [(path, block) for path in TEXTS for language, block in blocks(path.read_text("utf-8")) if language == "ini"]
 
 
-@pytest.mark.parametrize("key", KEYS)
+@in_one("key", KEYS)
 def test_the_documents_have_each_key(key: str) -> None:
     assert re.search(rf"^\| `{re.escape(key)}` \|", SETTINGS, re.M)
 
 
-@pytest.mark.parametrize("key", all_options())
+@in_one("key", all_options())
 def test_the_readme_says_which_keys_are_inherited(key: str) -> None:
     rows = re.findall(rf"^\| `{key}` \| (yes|no) \|", SETTINGS, re.M)
     assert rows == ["yes" if all_options()[key].inherited else "no"]
 
 
-@pytest.mark.parametrize("key", KEYS)
+@in_one("key", KEYS)
 def test_the_example_has_each_key(key: str) -> None:
     assert re.search(rf"^{re.escape(key).replace('NAME', '[A-Za-z_-]+')} = ", EXAMPLE.read_text(encoding="utf-8"), re.M)
 
@@ -103,9 +104,18 @@ def test_the_readme_has_no_key_that_is_unknown() -> None:
     assert set(re.findall(r"^\| `([\w.]+)` \|", SETTINGS, re.M)) == set(KEYS)
 
 
+def value_for(variable: str) -> str:
+    """Return a value that the key with env:VARIABLE accepts."""
+    if "DSN" in variable:
+        return "postgresql://reader@db.example.test/spiderfoot"
+    if "DATABASE" in variable:
+        return f"postgresql://hooks:{KEY_OF_32}@db.example.test/hooks"
+    return URL_FOR_ALL if "URL" in variable else WHSK if "PROOF" in variable else KEY_OF_32
+
+
 def test_the_example_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in re.findall(r"env:(\w+)", EXAMPLE.read_text(encoding="utf-8")):
-        monkeypatch.setenv(name, URL_FOR_ALL if "URL" in name else KEY_OF_32)
+        monkeypatch.setenv(name, value_for(name))
     found = config.load(EXAMPLE)
     assert found.mistakes == ()
     assert {one.name for one in found.endpoints} == {
@@ -117,6 +127,7 @@ def test_the_example_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
         "audit_desk",
         "case_system",
         "archive",
+        "files",
         "automation",
         "slack_alerts",
         "splunk",
@@ -124,11 +135,17 @@ def test_the_example_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
         "sentinel",
         "broker",
         "telegram_group",
+        "jira",
+        "servicenow",
         "phone",
         "apprise",
         "dingtalk",
         "on_call",
         "tickets",
+        "dojo",
+        "taxii",
+        "misp",
+        "thehive",
     }
 
 
@@ -161,7 +178,7 @@ def test_the_commands_of_the_readme_give_a_first_signed_and_verified_message(
     assert "  verified, " in listening.end()[1]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@in_one("command", COMMANDS)
 def test_the_readme_has_each_command(command: str) -> None:
     assert re.search(rf"^\| `sfwebhooks .*\b{command}\b", OPERATIONS, re.M)
 
@@ -216,7 +233,7 @@ def test_each_block_of_settings_is_right(
     path: Path, block: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for variable in re.findall(r"env:(\w+)", block):
-        monkeypatch.setenv(variable, URL_FOR_ALL if "URL" in variable else KEY_OF_32)
+        monkeypatch.setenv(variable, value_for(variable))
     for name in re.findall(r"file:([\w.-]+)", block):
         (tmp_path / name).write_text("{}" if name.endswith(".j2") else KEY_OF_32)
     (tmp_path / "webhooks.ini").write_text(block, encoding="utf-8")
@@ -253,7 +270,7 @@ def test_the_manifest_for_kubernetes_has_what_it_refers_to(tmp_path: Path, monke
     settings = parts["ConfigMap"]["data"]["webhooks.ini"]
     assert set(re.findall(r"env:(\w+)", settings)) == set(parts["Secret"]["stringData"])
     for variable in parts["Secret"]["stringData"]:
-        monkeypatch.setenv(variable, URL_FOR_ALL if "URL" in variable else KEY_OF_32)
+        monkeypatch.setenv(variable, value_for(variable))
     (tmp_path / "webhooks.ini").write_text(settings, encoding="utf-8")
     found = config.load(tmp_path / "webhooks.ini")
     assert (found.mistakes, found.enabled, len(found.endpoints)) == ((), True, 1)
@@ -398,7 +415,7 @@ def test_each_format_of_a_service_has_a_section_with_settings_that_are_right(
     (section,) = re.findall(rf"^## {name}\n(.*?)(?=^## |\Z)", PAGES["formats.md"], re.S | re.M)
     (settings,) = re.findall(r"```ini\n(.*?)```", section, re.S)
     for variable in re.findall(r"env:(\w+)", settings):
-        monkeypatch.setenv(variable, URL_FOR_ALL if "URL" in variable else KEY_OF_32)
+        monkeypatch.setenv(variable, value_for(variable))
     (tmp_path / "webhooks.ini").write_text(settings, encoding="utf-8")
     found = config.load(tmp_path / "webhooks.ini")
     assert (found.mistakes, [one.format for one in found.endpoints]) == ((), [name])

@@ -20,11 +20,12 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from sfwebhooks import emission, emit
+from sfwebhooks import emission, emit, emitted_event
 from sfwebhooks.catalogue import EVENT_TYPES, EventType
 from sfwebhooks.catalogue.json_schema import document
 from sfwebhooks.cli import main
-from sfwebhooks.emission import NEXT_SENDER, Emission, keep
+from sfwebhooks.emission import NEXT_SENDER, keep
+from sfwebhooks.emitted_event import Emission
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.errors import ConfigError, EmitError, OutboxError
 from sfwebhooks.events import WebhookEvent
@@ -38,8 +39,13 @@ from tests.builders import NOW, PATIENCE, a_delivery, claim_one
 from tests.catalogue.test_check import example_of
 from tests.conftest import Team, sql
 from tests.processes import Process
+from tests.rows import in_one
+from tests.stores import BOTH, place_in
 from tests.threads import forked, is_well
+from tests.tiers import slow
 from tests.users import descriptors
+
+STORES = BOTH
 
 BY_OTHERS = [entry for entry in EVENT_TYPES if entry.by_others]
 REPORT = {"report_id": "report-1", "title": "Threats"}
@@ -79,7 +85,7 @@ def kept(settings: object, outbox: Outbox) -> Callable[[], list[tuple[Any, ...]]
 
 
 def event_of(type: str, data: Any, severity: str | None = None, id: str | None = None) -> WebhookEvent:
-    return emission.event_of(emission.Emission(type, data, id, severity), NOW)
+    return emitted_event.event_of(Emission(type, data, id, severity), NOW)
 
 
 @each_type
@@ -102,8 +108,8 @@ def test_an_emitted_event_is_valid_by_the_schema_in_its_message(entry: EventType
         assert [error.message for error in validator.iter_errors(body)] == []
 
 
-@each_type
-@pytest.mark.parametrize("format_name", FORMATS)
+@in_one("entry", BY_OTHERS)
+@pytest.mark.parametrize("format_name", [name for name, one in FORMATS.items() if not one.bundle])
 def test_each_format_can_render_each_emitted_event(format_name: str, entry: EventType) -> None:
     data = example_of(entry.by_others)
     delivery = a_delivery(event_of(entry.name, data), name=entry.name)
@@ -160,7 +166,7 @@ def test_what_filters_withhold_is_counted_and_not_stored(
     settings: Callable[[str], Path], kept: Callable[[], Any], outbox: Outbox
 ) -> None:
     settings("team.url = http://127.0.0.1:9/team\nteam.min_severity = high\nteam.modules = sfp_x\n")
-    emitted = emission.keep(emission.Emission("finding.low", {**FINDING, "severity": "low"}))
+    emitted = keep(Emission("finding.low", {**FINDING, "severity": "low"}))
     assert (emitted.endpoints, emitted.new, kept()) == ((), 0, [])
     emit("finding.critical", FINDING)
     assert [row[0] for row in kept()] == ["team"], "it names no module"
@@ -179,6 +185,7 @@ def test_only_subscribers_get_it_and_under_the_subscribed_name(
     assert [row[:3] for row in kept()] == [("soc", "cti_report.generated", 1), ("wiki", "cti_report_generated", 1)]
 
 
+@pytest.mark.sqlite("no outbox is created")
 def test_an_event_that_nobody_wants_is_not_an_error_and_leaves_nothing(
     settings: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -402,6 +409,7 @@ def test_a_mistake_is_logged_once_by_a_process_that_emits_often(
     assert [sum(timeout in text for text in logged) for timeout in ("5 apples", "5 pears")] == [1, 1]
 
 
+@pytest.mark.sqlite("the file's size")
 def test_a_full_outbox_refuses_a_plain_finding_with_words(
     settings: Callable[[str], Path], kept: Callable[[], Any]
 ) -> None:
@@ -415,6 +423,7 @@ def test_a_full_outbox_refuses_a_plain_finding_with_words(
     assert {row[3] for row in kept()} == {"cti_report_generated"}
 
 
+@pytest.mark.sqlite("the file is locked")
 def test_an_outbox_that_another_process_writes_to_is_waited_for(
     outbox: Outbox, kept: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -430,6 +439,7 @@ def test_an_outbox_that_another_process_writes_to_is_waited_for(
     assert len(kept()) == 1
 
 
+@pytest.mark.sqlite("the file is damaged")
 def test_a_corrupt_outbox_is_set_aside_and_the_event_is_in_the_new_one(outbox: Outbox, kept: Callable[[], Any]) -> None:
     outbox.path.write_bytes(b"this is no database" * 1000)
     emit("cti_report_generated", REPORT)
@@ -490,6 +500,7 @@ def opened(path: Path) -> list[int]:
     return sorted(found)
 
 
+@pytest.mark.sqlite("the file's descriptors")
 def test_the_outbox_stays_open_for_the_next_call_and_no_other_does(outbox: Outbox, kept: Callable[[], Any]) -> None:
     other = outbox.path.parent / "other"
     other.mkdir()
@@ -503,6 +514,7 @@ def test_the_outbox_stays_open_for_the_next_call_and_no_other_does(outbox: Outbo
     assert len(kept()) == 2
 
 
+@pytest.mark.sqlite("the file's log")
 def test_the_outbox_is_closed_at_the_exit(settings: object, tmp_path: Path) -> None:
     with process("one", 3) as one:
         assert one.stdout and one.stdout.readline() == "done\n"
@@ -511,6 +523,7 @@ def test_the_outbox_is_closed_at_the_exit(settings: object, tmp_path: Path) -> N
     assert (tmp_path / FILE).exists() and not (tmp_path / f"{FILE}-wal").exists()
 
 
+@pytest.mark.sqlite("the file is lost")
 @pytest.mark.parametrize("how", ["removed", "moved", "replaced"])
 def test_an_outbox_that_is_gone_is_noticed_by_the_next_call(
     how: str, outbox: Outbox, kept: Callable[[], Any], tmp_path: Path
@@ -519,8 +532,8 @@ def test_an_outbox_that_is_gone_is_noticed_by_the_next_call(
     for path in tmp_path.glob(f"{FILE}*"):
         path.unlink() if how == "removed" else path.rename(tmp_path / f"old-{path.name}")
     if how == "replaced":
-        with closing(Outbox(outbox.path)) as new:
-            new.file.check()
+        with closing(Outbox(outbox.place)) as new:
+            new.database.check()
     emit("cti_report_generated", {**REPORT, "title": "Later"})
     assert [row[6]["title"] for row in kept()] == ["Later"]
 
@@ -552,6 +565,7 @@ def test_the_package_alone_is_cheap() -> None:
     assert not {"json", "sqlite3", "requests", "logging", "typing"} & set(loaded)
 
 
+@pytest.mark.sqlite("a server needs other modules")
 def test_a_process_that_only_stores_events_loads_neither_the_network_nor_the_formats_of_others(
     settings: Callable[[str], Path], kept: Callable[[], Any]
 ) -> None:
@@ -599,7 +613,7 @@ def test_the_guides_mapping_is_sent_to_before_emit_returns(bare: Path, receive: 
         received = teams[name].got
         assert [one.problems for one in received] == [()] * number
     assert teams["siem_system"].got[0].message["metadata"]["event_id"] == event
-    with closing(Outbox(bare / FILE)) as outbox:
+    with closing(Outbox(place_in(bare))) as outbox:
         assert outbox.scans.tallies() == {"waiting": 0, "delivered": 4, "dead": 0}
 
 
@@ -615,7 +629,7 @@ def test_the_next_emit_with_the_mapping_sends_what_the_last_one_could_not(
         f"webhooks: {name}: event {first} is waiting: its last attempt failed (http_503); {NEXT_SENDER}"
     ]
     team.answer = 200
-    with closing(Outbox(bare / FILE)) as outbox:
+    with closing(Outbox(place_in(bare))) as outbox:
         outbox.endpoints.resume(name, time.time())
         sql(outbox, "UPDATE delivery SET due_at = 0")
     second = emit("cti_report_generated", REPORT, config=webhooks, id="2")
@@ -623,6 +637,7 @@ def test_the_next_emit_with_the_mapping_sends_what_the_last_one_could_not(
     assert (at_first, sorted(then)) == (first, sorted([first, second])), "two workers send the last two"
 
 
+@pytest.mark.sqlite("no outbox is created")
 @pytest.mark.parametrize(
     ("webhooks", "words"),
     [
@@ -661,7 +676,7 @@ def test_a_mapping_never_sends_the_deliveries_of_another_one_with_the_same_name(
     emit("cti_report_generated", REPORT, config={"customer": down}, id="1")
     team.answer = 200
     team.got.clear()
-    with closing(Outbox(bare / FILE)) as outbox:
+    with closing(Outbox(place_in(bare))) as outbox:
         sql(outbox, "UPDATE delivery SET due_at = 0")
         sql(outbox, "DELETE FROM health")
     event = emit("cti_report_generated", REPORT, config={"customer": up}, id="2")
@@ -719,7 +734,7 @@ def test_a_warning_is_about_the_own_event_only(
     team.answer = 503
     emit("cti_report_generated", REPORT, config=webhooks)
     team.answer = 200
-    with closing(Outbox(bare / FILE)) as outbox:
+    with closing(Outbox(place_in(bare))) as outbox:
         sql(outbox, "DELETE FROM health")
         caplog.clear()
         emit("cti_report_generated", REPORT, config=webhooks)
@@ -727,6 +742,8 @@ def test_a_warning_is_about_the_own_event_only(
     assert NEXT_SENDER not in caplog.text
 
 
+@pytest.mark.sqlite("the file is lost")
+@slow
 def test_an_event_that_was_stored_is_not_refused_because_it_cannot_be_sent(
     bare: Path, receive: Callable[..., Team], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -12,6 +12,7 @@ from sfwebhooks.digesting import Digesting, Rhythm
 from sfwebhooks.endpoints import DEFAULT_EVENTS, EVENT_NAMES, Endpoint, Secret, subscribed_name
 from sfwebhooks.severity import Severity
 from tests.builders import an_endpoint, an_event
+from tests.rows import in_one
 
 CRITICAL = ("high_risk_event", Severity.CRITICAL, None)
 HIGH = ("high_risk_event", Severity.HIGH, None)
@@ -28,7 +29,7 @@ FINDINGS = [CRITICAL, HIGH, MEDIUM, LOW, INFO, VULNERABILITY, MEDIUM_VULNERABILI
 Event = tuple[str, Severity, "str | None"]
 
 
-@pytest.mark.parametrize(
+@in_one(
     ("events", "event", "name"),
     [
         # by risk: high is also critical, the others are exactly that
@@ -124,7 +125,7 @@ def test_an_endpoint_is_asked_about_an_event_as_a_whole() -> None:
     assert an_endpoint(events=("vulnerability_found",)).name_for(event) == "vulnerability_found"
 
 
-@pytest.mark.parametrize("word", sorted(EVENT_NAMES))
+@in_one("word", sorted(EVENT_NAMES))
 def test_every_word_of_the_catalogue_can_be_subscribed_to(word: str) -> None:
     everything = [(name, severity, special) for name, severity, special in FINDINGS]
     everything += [(name, severity, None) for name in EVENT_NAMES for severity in Severity]
@@ -176,6 +177,14 @@ def test_different_urls_have_different_ids() -> None:
     assert an_endpoint(url="https://x.example/a").url_id != an_endpoint(url="https://x.example/b").url_id
 
 
+@pytest.mark.parametrize(("events", "proof", "name"), [("all", None, None), ("!all", "whsk_x", "scan_proof")])
+def test_only_an_endpoint_with_proof_wants_statements_whatever_its_events(
+    events: str, proof: str | None, name: str | None
+) -> None:
+    endpoint = an_endpoint(events=(events,), proof=Secret(proof) if proof else None)
+    assert endpoint.name_for(an_event(type="scan_proof", severity=Severity.INFO)) == name
+
+
 def test_an_endpoint_survives_pickling() -> None:
     endpoint = an_endpoint(secrets=["x"], headers={"X-Key": Secret("y")})
     assert pickle.loads(pickle.dumps(endpoint)) == endpoint
@@ -210,9 +219,12 @@ CHANGES: dict[str, Any] = {
     "concurrency": 1,
     "retry_schedule": (1.0,),
     "ui_url": "https://other.example",
+    "web_url": "https://page.example",
     "metadata": {"user": "other"},
     "redact": ("default",),
     "redact_key": Secret("other"),
+    "proof": Secret("other"),
+    "proof_after": 60.0,
     "proxy": Secret("http://proxy.test:3128"),
     "allow_private": False,
     "source_address": "192.0.2.7",
@@ -225,6 +237,9 @@ CHANGES: dict[str, Any] = {
     "only_new": True,
     "baseline": "send",
     "fallback": "another",
+    "ticket_per": "type",
+    "comment_every": 60.0,
+    "close_after": 3,
     "enabled": False,
     "only_if_changed": True,
     "compress": "gzip",
@@ -243,7 +258,7 @@ CHANGES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Endpoint)])
+@in_one("field", [field.name for field in dataclasses.fields(Endpoint)])
 def test_the_fingerprint_changes_with_every_setting(field: str) -> None:
     before = an_endpoint(secrets=["x"])
     assert dataclasses.replace(before, **{field: CHANGES[field]}).fingerprint != before.fingerprint

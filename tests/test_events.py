@@ -18,6 +18,7 @@ from sfwebhooks.events import (
     printable,
     timestamp,
 )
+from tests.rows import in_one
 
 # Ids are what receivers recognise a repeat by, also across versions of ours: these values must never change.
 
@@ -36,8 +37,8 @@ def test_the_id_of_a_delivery_never_changes() -> None:
     assert uuid.UUID(delivery_id(event_id, "team")).version == 8
 
 
-@pytest.mark.parametrize("endpoint", ["team", "siem", "", "\N{BUG}", "a\0b"])
-@pytest.mark.parametrize("length", [36, 24, 20, 19, 15, 14, 13, 9, 8, 4, 0])
+@in_one("endpoint", ["team", "siem", "", "\N{BUG}", "a\0b"])
+@in_one("length", [36, 24, 20, 19, 15, 14, 13, 9, 8, 4, 0])
 def test_the_beginning_of_a_deliverys_id_leads_to_the_one_of_its_events(endpoint: str, length: int) -> None:
     for number in range(20):
         event_id = finding_id("5C4A0001", str(number))
@@ -148,7 +149,7 @@ MISLEADING = [*range(0x20), *range(0x7F, 0xA0), 0xAD, 0x61C, *range(0x200B, 0x20
               0x2800, 0x3164, 0xFE00, 0xFEFF, 0xD800, 0xE000, 0xE0041, 0xE0101]  # fmt: skip
 
 
-@pytest.mark.parametrize("code", MISLEADING)
+@in_one("code", MISLEADING)
 def test_what_nobody_sees_and_what_misleads_is_replaced(code: int) -> None:
     assert printable(f"a{chr(code)}b") == "a\ufffdb"
 

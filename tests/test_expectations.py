@@ -25,6 +25,7 @@ from sfwebhooks.expectations import (
     missed,
     split_cron,
 )
+from tests.tiers import slow
 
 BERLIN = ZoneInfo("Europe/Berlin")
 UTC = timezone.utc
@@ -38,16 +39,6 @@ def at(text: str, zone: tzinfo = UTC) -> float:
 
 def shown(times: Iterator[float], number: int, zone: tzinfo) -> list[str]:
     return [datetime.fromtimestamp(one, zone).strftime("%d %H:%M %z") for one in islice(times, number)]
-
-
-@pytest.fixture
-def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let this process have the time of Berlin."""
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 # --- expressions
@@ -134,6 +125,7 @@ def test_the_local_zone_has_the_times_of_the_zone_with_its_name(begin: int, one:
     )
 
 
+@slow
 @settings(max_examples=200, deadline=None)
 @given(
     st.integers(0, 400),

@@ -11,7 +11,8 @@ from typing import Callable
 
 import pytest
 
-from sfwebhooks.config.settings import find_file, load, load_mapping
+from sfwebhooks.config.location import find_file
+from sfwebhooks.config.settings import load, load_mapping
 from sfwebhooks.files import SETTINGS_MAX, content
 from sfwebhooks.text_file import decoded_text
 from tests.conftest import Result

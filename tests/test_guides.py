@@ -14,7 +14,7 @@ import pytest
 
 from sfwebhooks.catalogue import EVENT_TYPES, EventType
 from sfwebhooks.delivery.dispatcher import Dispatcher
-from sfwebhooks.emission import Emission, event_of
+from sfwebhooks.emitted_event import Emission, event_of
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import WebhookEvent
 from sfwebhooks.formats import FORMATS
@@ -28,6 +28,9 @@ from tests.builders import NOW, PATIENCE, a_finding, a_scan, an_endpoint, an_eve
 from tests.conftest import soon
 from tests.receivers import GUIDES, NAMES, names_of
 from tests.receivers.serving import Served
+from tests.stores import BOTH
+
+STORES = BOTH
 
 SECRET = "the secret of the team"
 GUIDE = pytest.mark.parametrize("naming", GUIDES)

@@ -11,7 +11,18 @@ from urllib.parse import quote
 import pytest
 
 from tests.leaks import PIECE, forms, leaks
-from tests.secrecy.planted import BASIC, BASIC_PASSWORD, BASIC_USER, PATH_TOKEN, SECRETS, WHSEC, WHSK, WRITINGS
+from tests.rows import in_one
+from tests.secrecy.planted import (
+    BASIC,
+    BASIC_PASSWORD,
+    BASIC_USER,
+    PATH_TOKEN,
+    PROOF_KEY,
+    SECRETS,
+    WHSEC,
+    WHSK,
+    WRITINGS,
+)
 from tests.test_signing import SEED_ALONE, WHPK
 from tests.test_signing import WHSK as SIGNING_KEY
 
@@ -32,12 +43,12 @@ WRITTEN: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("writing", WRITTEN)
-@pytest.mark.parametrize("secret", [secret for secret in SECRETS if secret not in (WHSEC, WHSK)])
+@in_one("secret", [secret for secret in SECRETS if not secret.startswith(("whsec_", "whsk_"))])
 def test_a_secret_is_found(secret: str, writing: str) -> None:
     assert leaks(f"something <{WRITTEN[writing](secret)}> something", secret)
 
 
-@pytest.mark.parametrize("secret", [WHSEC, WHSK, SEED_ALONE])
+@pytest.mark.parametrize("secret", [WHSEC, WHSK, PROOF_KEY, SEED_ALONE])
 def test_a_key_is_found_without_its_prefix_and_as_bytes(secret: str) -> None:
     bare = secret.partition("_")[2]
     key = base64.b64decode(bare)[:32]

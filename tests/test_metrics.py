@@ -26,6 +26,9 @@ from sfwebhooks.retry import State
 from tests import filled
 from tests.builders import NOW, a_scan
 from tests.conftest import Clock, Result, Team, fail, hold, put, sql
+from tests.stores import BOTH
+
+STORES = BOTH
 
 #: (name, labels) -> value
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -69,6 +72,7 @@ def show(cli: Callable[..., Result], configure: Callable[..., None], team: Team)
     return run
 
 
+@pytest.mark.sqlite("no outbox is created")
 def test_without_an_outbox_all_is_zero(show: Callable[[], str], tmp_path: Path) -> None:
     found = samples(show())
     version = ("sfwebhooks_build_info", frozenset({("version", __version__)}))
@@ -166,6 +170,7 @@ def test_the_reason_of_an_error_in_a_reply_is_its_status(show: Callable[[], str]
     assert value(show(), "attempts_failed_total", endpoint="team", reason="http_200") == 1
 
 
+@pytest.mark.sqlite("a column of PostgreSQL has values of one type")
 def test_a_damaged_row_breaks_neither_lines_nor_the_command(show: Callable[[], str], outbox: Outbox) -> None:
     filled.put(outbox, 1, 2)
     filled.put(outbox, 1, endpoint=filled.HOSTILE)
@@ -282,6 +287,7 @@ def test_of_an_endpoint_that_is_no_longer_used_only_what_it_counted_stays(
         assert value(text, "queue_depth", endpoint=name) == (name == "waiting")
 
 
+@pytest.mark.sqlite("the file's content")
 def test_counting_changes_nothing_in_an_outbox(show: Callable[[], str], outbox: Outbox) -> None:
     filled.put(outbox, 1)
     filled.send(outbox)
@@ -304,6 +310,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
         assert "requires another package: pip install 'sfwebhooks[metrics]'" in result.err
 
 
+@pytest.mark.sqlite("the file is damaged")
 def test_a_corrupt_outbox_is_said_and_left_as_it_is(
     show: Callable[[], str], cli: Callable[..., Result], tmp_path: Path
 ) -> None:
@@ -395,6 +402,7 @@ def test_a_file_that_node_exporter_would_ignore_is_wrong_usage(
     assert "expected a file whose name ends in .prom" in capsys.readouterr().err
 
 
+@pytest.mark.sqlite("the file is damaged")
 def test_a_failed_reading_leaves_the_file_as_it_was(
     show: Callable[[], str], cli: Callable[..., Result], tmp_path: Path
 ) -> None:

@@ -17,16 +17,21 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.metrics_server import CONNECTIONS_MAX, MetricsServer, exposed_metrics
+from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.service import Service
 from tests import filled
 from tests.builders import PATIENCE, an_endpoint
 from tests.conftest import Result, Team, put
+from tests.stores import BOTH
 from tests.test_metrics import configure as configure
 from tests.test_metrics import samples, value
 from tests.test_service import Run
 from tests.test_service import run as run
 from tests.threads import until
 from tests.tiers import slow
+
+STORES = BOTH
 
 LOCAL = ("127.0.0.1", 0)
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
@@ -59,7 +64,7 @@ def url_of(run: Run) -> str:
 def server(outbox: Outbox) -> Iterator[MetricsServer]:
     filled.put(outbox, 1)
     endpoint = an_endpoint()
-    with exposed_metrics(LOCAL, outbox.path, lambda: Settings((endpoint,))) as server:
+    with exposed_metrics(LOCAL, outbox.place, lambda: Settings((endpoint,))) as server:
         yield server
 
 
@@ -97,7 +102,7 @@ def test_attempts_of_other_processes_are_counted_into_the_file(
     for _ in range(2):
         text = scrape(server.url)[1]
         assert value(text, "deliveries_total", endpoint="team", outcome="delivered", reason="") == 1
-    with outbox.file.reading() as sql:
+    with outbox.database.reading() as sql:
         assert sql.execute("SELECT counted, (SELECT sum(number) FROM tally) FROM file").fetchone() == (1, 1)
 
 
@@ -109,6 +114,42 @@ def test_the_format_is_the_one_that_prometheus_asks_for(server: MetricsServer) -
     types = {family.name: family.type for family in text_string_to_metric_families(text)}  # type: ignore[no-untyped-call]
     assert types["sfwebhooks_endpoint_state"] == "stateset"
     assert (types["sfwebhooks_deliveries"], types["sfwebhooks_build"]) == ("counter", "info")
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_a_probe_is_answered_without_a_look_at_the_outbox(answer: bool, tmp_path: Path) -> None:
+    probes = {"/ready": lambda: answer}
+    missing = tmp_path / "nowhere" / "outbox"
+    with exposed_metrics(LOCAL, missing, lambda: Settings(()), probes) as server:
+        url = server.url.replace("/metrics", "/ready")
+        assert scrape(url)[1] == "yes\n" if answer else status_of(url) == 503
+        assert status_of(server.url.replace("/metrics", "/live")) == 404
+
+
+def test_a_service_is_live_and_ready_while_it_delivers(
+    run: Callable[..., Run], configure: Callable[..., None], team: Team
+) -> None:
+    configure(team)
+    url = url_of(run("--metrics", "127.0.0.1:0"))
+    for path in ("/live", "/ready"):
+        assert scrape(url.replace("/metrics", path))[1] == "yes\n"
+
+
+def test_a_service_whose_loop_does_not_turn_is_neither_live_nor_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service(lambda: Settings((an_endpoint(),)), tmp_path / FILE)
+    assert (service.is_turning, service.is_ready) == (True, False), "it has not begun to send"
+    monkeypatch.setattr("sfwebhooks.service.STUCK_SECONDS", 0.0)
+    assert not service.is_turning
+    stop, ready = threading.Event(), []
+    monkeypatch.setattr("sfwebhooks.service.STUCK_SECONDS", 300.0)
+    running = threading.Thread(target=lambda: ready.append(service.run(stop, threading.Event())))
+    running.start()
+    until(lambda: service.is_ready)
+    stop.set()
+    running.join(PATIENCE)
+    assert (service.is_ready, ready) == (False, [True])
 
 
 def test_another_path_has_no_metrics(server: MetricsServer) -> None:
@@ -159,7 +200,7 @@ def test_a_bug_is_logged_once_and_no_traceback_is_printed(
     def settings() -> Settings:
         raise ZeroDivisionError("a bug")
 
-    with exposed_metrics(LOCAL, outbox.path, settings) as server:
+    with exposed_metrics(LOCAL, outbox.place, settings) as server:
         assert [status_of(server.url) for _ in range(2)] == [500, 500]
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warnings == ["webhooks: metrics: ZeroDivisionError: a bug"]
@@ -169,7 +210,7 @@ def test_a_bug_is_logged_once_and_no_traceback_is_printed(
 def test_an_outbox_that_cannot_be_read_is_a_failed_scrape(
     server: MetricsServer, outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with outbox.file.writing() as sql:
+    with outbox.database.writing() as sql:
         sql.execute("DROP TABLE tally")
     assert [status_of(server.url) for _ in range(2)] == [503, 503]
     assert [record.levelname for record in caplog.records if "tally" in record.getMessage()] == ["WARNING"]
@@ -203,7 +244,7 @@ def test_a_delivery_process_has_no_metrics(cli: Callable[..., Result], capsys: p
 def test_an_address_of_another_machine_cannot_be_listened_to(outbox: Outbox) -> None:
     with (
         pytest.raises(ConfigError, match=r"--metrics 192\.0\.2\.1:9464: "),
-        exposed_metrics(("192.0.2.1", 9464), outbox.path, Settings),
+        exposed_metrics(("192.0.2.1", 9464), outbox.place, Settings),
     ):
         pass
 
@@ -212,7 +253,7 @@ def test_an_address_of_another_machine_cannot_be_listened_to(outbox: Outbox) -> 
 def test_an_address_that_others_reach_is_said_in_the_log(
     host: str, warned: bool, outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with exposed_metrics((host, 0), outbox.path, Settings) as server:
+    with exposed_metrics((host, 0), outbox.place, Settings) as server:
         assert value(scrape(server.url.replace("0.0.0.0", "127.0.0.1"))[1], "outbox_limit_bytes") == 512e6
     assert ("anyone who can reach this address can read" in caplog.text) is warned
 
@@ -276,7 +317,7 @@ def test_garbage_gets_no_further(garbage: bytes, server: MetricsServer, capfd: p
 
 
 def test_a_client_that_sends_no_more_does_not_hinder_the_end(outbox: Outbox) -> None:
-    with exposed_metrics(LOCAL, outbox.path, Settings) as server:
+    with exposed_metrics(LOCAL, outbox.place, Settings) as server:
         before = {*threading.enumerate()}
         with dribbling(server):
             serving = until(lambda: {*threading.enumerate()} - before)

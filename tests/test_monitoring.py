@@ -17,8 +17,10 @@ import pytest
 from prometheus_client.core import Metric
 
 from sfwebhooks.demo.certificates import Authority
-from sfwebhooks.metrics import STATES, Picture, families
+from sfwebhooks.metrics import STATES, Picture, SpoolFigures, families
+from sfwebhooks.outbox.listing import Backlog
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.spool import Forwarding
 from sfwebhooks.outbox.totals import Tally
 from sfwebhooks.reasons import DeadReason, Withheld
 from sfwebhooks.retry import State
@@ -33,13 +35,17 @@ from tests.test_service import run as run
 from tests.threads import until
 from tests.tiers import slow
 
+ONE_STORE = "metrics are the same on both: test_metrics.py"
+
 PAGE = PAGES["monitoring.md"]
 ALERTS = ROOT / "docs" / "monitoring" / "alerts.yml"
 DASHBOARD = ROOT / "docs" / "monitoring" / "dashboard.json"
 EXPRESSIONS = re.findall(r"expr: (.*)", ALERTS.read_text(encoding="utf-8"))
 #: everything happened to this endpoint
 DELIVERED = Tally("siem", State.DELIVERED.value, "", 0.25, 1.0, 1, 0.1, 0.6, NOW)
-METRICS = [*families(Picture(["siem"], [DELIVERED], states={"siem": "held"}, certificates={"siem": NOW}))]
+SPOOLED = SpoolFigures(Backlog(1, 0, NOW, NOW), Forwarding(1, NOW, last_error_at=NOW), 1, NOW)
+PICTURE = Picture(["siem"], [DELIVERED], states={"siem": "held"}, certificates={"siem": NOW}, spool=SPOOLED)
+METRICS = [*families(PICTURE)]
 #: suffixes of the documented names
 SUFFIXES = {"counter": "_total", "info": "_info"}
 #: word -> its values in the labels

@@ -12,6 +12,7 @@ from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.own_secrets import MASK, Mask, masked_error, shown, shown_name
 from tests.builders import URL, an_endpoint
 from tests.leaks import leaks
+from tests.rows import in_one
 from tests.secrecy.planted import BASIC, BASIC_PASSWORD, WRITINGS
 from tests.test_signing import WHSEC
 
@@ -87,7 +88,7 @@ def test_a_text_without_secrets_stays_as_it_is() -> None:
     assert mask(text, an_endpoint(url="https://receiver.test/v1/events")) == text
 
 
-@pytest.mark.parametrize("length", range(1, len(URL)))
+@in_one("length", range(1, len(URL)))
 def test_the_beginning_of_a_secret_at_the_end_of_a_long_text_is_cut_off(length: int) -> None:
     text = mask(URL * 1000 + URL[:length], an_endpoint())
     assert set(text) == {"*"}

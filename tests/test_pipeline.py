@@ -26,6 +26,9 @@ from sfwebhooks.sending import SendingState
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, URL, a_delivery, a_scan, an_endpoint, an_event, claim_one
 from tests.conftest import Clock, Team
+from tests.stores import BOTH
+
+STORES = BOTH
 
 
 def state_of(endpoint: Endpoint, **health: Any) -> SendingState:
@@ -60,11 +63,13 @@ def test_an_event_that_nobody_wants_is_not_accepted(outbox: Outbox) -> None:
     assert accept([quiet], Screen((an_endpoint(),)), outbox, NOW) == 0
 
 
+@pytest.mark.sqlite("no outbox is created")
 def test_an_event_that_nobody_wants_does_not_touch_the_outbox(outbox: Outbox) -> None:
     accept([an_event(type="info_event", severity=Severity.INFO)], Screen((an_endpoint(),)), outbox, NOW)
     assert not outbox.path.exists()
 
 
+@pytest.mark.sqlite("the file is damaged")
 def test_nothing_is_accepted_where_the_outbox_cannot_be_used(outbox: Outbox) -> None:
     outbox.path.mkdir()
     with pytest.raises(OutboxError):
@@ -195,7 +200,7 @@ def test_a_message_is_rendered_while_what_guards_the_rendering_is_entered_and_se
         return 200
 
     team.answer = answer
-    delivered(Batch((a_delivery(),)), team, clock, rendering=rendering())
+    delivered(Batch((a_delivery(),)), team, clock, rendering=rendering)
     assert order == ["begin", "end", "sent"]
 
 

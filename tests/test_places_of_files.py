@@ -17,6 +17,8 @@ from tests.conftest import put
 from tests.processes import run
 from tests.tiers import quick_first
 
+ONE_STORE = "it is about the file"
+
 SETTINGS = """
 [webhooks.team]
 url = http://127.0.0.1:9/x

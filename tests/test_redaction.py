@@ -21,13 +21,15 @@ from sfwebhooks.decoding import legible
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.events import Batch, Delivery, WebhookEvent
 from sfwebhooks.formats import FORMATS, render
-from sfwebhooks.redaction import DEPTH_MAX, QUOTED_MAX, Rules, explained, for_everybody, rules_in, rules_with
+from sfwebhooks.quotations import QUOTED_MAX
+from sfwebhooks.redaction import DEPTH_MAX, Rules, explained, for_everybody, rules_in, rules_with
 from sfwebhooks.scan.findings import Source, event_of_finding
 from sfwebhooks.sensitive import MASK, WITHHELD
 from sfwebhooks.severity import SEVERITY_OF_TYPE, Severity
 from tests.builders import URL, a_delivery, a_finding, a_scan, an_endpoint, an_event
 from tests.formats.cases import UI
 from tests.formats.test_chats import to
+from tests.rows import in_one
 from tests.test_sensitive import WAYS
 
 CHATS = [name for name, one in FORMATS.items() if one.is_chat]
@@ -192,8 +194,8 @@ def test_what_is_quoted_is_shown_as_it_would_be_alone() -> None:
         ("PHYSICAL_ADDRESS", "221b Baker Street, London", "bakerstreet"),
     ],
 )
-@pytest.mark.parametrize("way", [one for one in WAYS if one not in ("wide", "not seen", "control characters")])
-@pytest.mark.parametrize("around", ["see {} there", "https://acme.example/?q={}&y=1"])
+@in_one("way", [one for one in WAYS if one not in ("wide", "not seen", "control characters")])
+@in_one("around", ["see {} there", "https://acme.example/?q={}&y=1"])
 def test_what_is_quoted_in_another_form_is_not_shown(kind: str, data: str, needle: str, way: str, around: str) -> None:
     evidence = [{"event_type": kind, "data": data}]
     shown = of(CHAT, {"title": around.format(WAYS[way](data)), "evidence": evidence})["title"]
@@ -397,7 +399,7 @@ def test_data_of_a_secret_type_reach_no_chat_nor_does_what_quotes_them(
 
 
 @pytest.mark.parametrize("name", CHATS)
-@pytest.mark.parametrize("kind", SECRETS_OF)
+@in_one("kind", SECRETS_OF)
 def test_a_finding_of_a_secret_type_reaches_no_chat(name: str, kind: str) -> None:
     data, needle = SECRETS_OF[kind]
     event = finding(kind, data, sources=(Source(kind, data, "m", "h"),), module=data, data_source=data)

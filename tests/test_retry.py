@@ -23,6 +23,7 @@ from sfwebhooks.retry import (
     retry_after,
 )
 from tests.builders import NOW, a_delivery, an_endpoint, an_event
+from tests.rows import in_one
 
 NOW_AS_DATE = "Sat, 21 Nov 2026 10:00:00 GMT"
 SCHEDULE = (5.0, 60.0, 300.0)
@@ -63,7 +64,7 @@ def verdict(outcome: Outcome, wait: float | None = None) -> Verdict:
 # --- judge
 
 
-@pytest.mark.parametrize("came", EXPECTED)
+@in_one("came", EXPECTED)
 def test_every_status_and_every_failure_has_its_verdict(came: int | Failure) -> None:
     one = Reply(failure=came) if isinstance(came, Failure) else Reply(status=came)
     assert judge(one, NOW).outcome is EXPECTED[came]
@@ -98,7 +99,7 @@ def test_a_final_verdict_carries_no_wait(status: int) -> None:
 # --- Retry-After
 
 
-@pytest.mark.parametrize(
+@in_one(
     ("text", "wait"),
     [
         ("0", 0.0),
@@ -197,7 +198,7 @@ def limited(body: bytes, status: int = 429, header: str = "") -> Reply:
     return Reply(status=status, headers={"Retry-After": header} if header else {}, body=body)
 
 
-@pytest.mark.parametrize(
+@in_one(
     ("body", "wait"),
     [
         (b'{"message": "You are being rate limited.", "retry_after": 64.57, "global": false}', 64.57),

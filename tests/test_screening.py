@@ -18,6 +18,7 @@ from sfwebhooks.scan.findings import Finding, event_of_finding, is_wanted
 from sfwebhooks.screening import Screen, Wanted, is_chosen, is_target
 from sfwebhooks.severity import SEVERITY_OF_TYPE, Severity
 from tests.builders import NOW, a_correlation, a_finding, a_scan, an_endpoint, an_event
+from tests.rows import in_one
 
 FOUND: dict[str, Any] = {
     "type": "EMAILADDR_COMPROMISED",
@@ -41,7 +42,7 @@ def verdict(event: WebhookEvent, **filters: Any) -> Withheld | None:
     return withheld.get("team")
 
 
-@pytest.mark.parametrize(
+@in_one(
     ("filters", "reason"),
     [
         ({}, None),

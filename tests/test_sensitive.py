@@ -27,6 +27,7 @@ from sfwebhooks.sensitive import (
     without_secrets,
 )
 from sfwebhooks.severity import SEVERITY_OF_TYPE
+from tests.rows import in_one
 
 
 def without(text: str) -> str:
@@ -99,8 +100,8 @@ def test_one_character_less_than_the_shortest_shows_nothing(host_type: str) -> N
     assert masked_value(host_type, "0123456789abcdefghij"[:shortest]) != MASK
 
 
-@pytest.mark.parametrize("host_type", [*SECRETS, "PHONE_NUMBER", "HUMAN_NAME", "USERNAME"])
-@pytest.mark.parametrize("length", [2, 7, 8, 15, 16, 32, 128])
+@in_one("host_type", [*SECRETS, "PHONE_NUMBER", "HUMAN_NAME", "USERNAME"])
+@in_one("length", [2, 7, 8, 15, 16, 32, 128])
 def test_at_most_half_of_a_value_is_shown_and_never_its_length(host_type: str, length: int) -> None:
     shown = masked_value(host_type, "s" * length).replace(MASK, "")
     assert len(shown) <= min(length // 2, 6)
@@ -170,7 +171,7 @@ def test_a_long_text_that_is_not_a_login_is_masked_in_reasonable_time() -> None:
     assert masked_value("PASSWORD_COMPROMISED", "a@b:" + " [" * 500_000).startswith("a@b:")
 
 
-@pytest.mark.parametrize(
+@in_one(
     "number",
     ["4111111111111111", "4222222222222", "378282246310005", "30569309025904", "6011000990139424", "3530111333300000",
      "5555555555554444", "2223003122003222", "6200000000000005", "4000000000000000006"],
@@ -182,7 +183,7 @@ def test_a_card_number_is_masked_in_any_text(number: str, around: str) -> None:
 
 
 @pytest.mark.parametrize("separator", [" ", "-", ".", "_", "\t", "\N{NO-BREAK SPACE}"])
-@pytest.mark.parametrize(
+@in_one(
     ("groups", "last"),
     [
         ("4111 1111 1111 1111", "1111"),
@@ -296,8 +297,8 @@ IN_BASE64 = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("secret", [CARD, KEY, LOGIN, ADDRESS])
-@pytest.mark.parametrize("around", ["{}", "x={}&y=1", "https://acme.example/?q={}#x", "see {} there"])
+@in_one("secret", [CARD, KEY, LOGIN, ADDRESS])
+@in_one("around", ["{}", "x={}&y=1", "https://acme.example/?q={}#x", "see {} there"])
 def test_no_way_of_writing_hides_a_secret(secret: str, way: str, around: str) -> None:
     text = around.format(WAYS[way](secret))
     shown = without(text)

@@ -21,16 +21,20 @@ from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.process import service_lock
 from sfwebhooks.endpoints import Secret
+from sfwebhooks.outbox.database import StoreLock
 from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.locks import Lock, scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.service import IDLE_SECONDS, Need, Service
 from tests import processes
 from tests.builders import NOW, PATIENCE, a_host_database, a_scan, an_endpoint, an_event
 from tests.conftest import Gate, Team, put, sql
 from tests.processes import Process, Start
+from tests.stores import BOTH, place_in
 from tests.threads import until
 from tests.tiers import slow
+
+STORES = BOTH
+pytestmark = pytest.mark.usefixtures("store")
 
 SECRET = "a secret of the team"
 
@@ -71,7 +75,7 @@ def test_what_another_process_accepts_is_not_found_by_polling(
     monkeypatch.setattr("sfwebhooks.service.ROUND_SECONDS", 100 * PATIENCE)
     endpoint, stop = an_endpoint(url=team.url, events=("all",)), threading.Event()
     put(outbox, endpoint)
-    service = Service(lambda: Settings((endpoint,)), outbox.path)
+    service = Service(lambda: Settings((endpoint,)), outbox.place)
     running = threading.Thread(target=service.run, args=(stop, threading.Event()))
     running.start()
     try:
@@ -348,6 +352,7 @@ def test_it_goes_on_while_its_configuration_cannot_be_looked_at(
     assert service.end(signal.SIGTERM) == 0
 
 
+@pytest.mark.sqlite("the file is locked")
 @slow
 def test_it_waits_for_who_has_locked_the_outbox(configure: Callable[..., None], signed: Team, tmp_path: Path) -> None:
     configure(team=signed)
@@ -421,14 +426,16 @@ def test_nothing_is_lost_when_it_is_ended_under_load(
     accepted = load.end()
     assert processes.run(["drain", "--folder", tmp_path], timeout=PATIENCE).returncode == 0
     assert {one.message["metadata"]["sequence"] for one in signed.got} == set(range(1, accepted + 1))
-    assert sql(outbox, "SELECT count(*), sum(state = 'delivered') FROM delivery") == [(accepted, accepted)]
+    assert sql(outbox, "SELECT count(*), sum(CASE state WHEN 'delivered' THEN 1 ELSE 0 END) FROM delivery") == [
+        (accepted, accepted)
+    ]
 
 
 class Load:
     """Somebody who accepts one event after the other."""
 
     def __init__(self, folder: Path) -> None:
-        self._outbox = Outbox(folder / FILE)
+        self._outbox = Outbox(place_in(folder))
         self._over = threading.Event()
         self._count = 0
         self._thread = threading.Thread(target=self._accept)
@@ -476,6 +483,7 @@ def test_it_does_not_start_without_an_endpoint(tmp_path: Path) -> None:
     assert ran(tmp_path) == (1, True)
 
 
+@pytest.mark.sqlite("the file is damaged")
 @slow
 def test_it_does_not_start_without_its_outbox(tmp_path: Path, configure: Callable[..., None], signed: Team) -> None:
     configure(team=signed)
@@ -495,22 +503,22 @@ def ran(folder: Path, **environment: str) -> tuple[int, bool]:
 @pytest.fixture
 def need(outbox: Outbox, tmp_path: Path) -> Need:
     (tmp_path / "module.py").touch()
-    return Need(outbox.path, tmp_path / "module.py", now=0.0)
+    return Need(outbox.place, tmp_path / "module.py", now=0.0)
 
 
 def lasts(need: Need, outbox: Outbox, now: float, detach: float = 900.0, **keys: Any) -> bool:
     """Return whether the need lasts, with settings of one endpoint."""
     settings = Settings((replace(EVERYONE, **keys),), detach_timeout=detach)
-    dispatcher = Dispatcher(settings.endpoints, outbox.path)
+    dispatcher = Dispatcher(settings.endpoints, outbox.place)
     try:
         return need.lasts(dispatcher, settings, now)
     finally:
         dispatcher.stop(0.0)
 
 
-def begun(outbox: Outbox, settings: Settings) -> Lock:
+def begun(outbox: Outbox, settings: Settings) -> StoreLock:
     """Begin a scan as a process does that has these settings; return its lock."""
-    lock = scan_lock(outbox.path, a_scan().id)
+    lock = outbox.locks.scan(a_scan().id)
     assert lock.take()
     lock.note(f"mark {settings.digest}")
     outbox.scans.begin_scan(a_scan(), an_event(type="scan_started"), [], NOW)
@@ -518,7 +526,7 @@ def begun(outbox: Outbox, settings: Settings) -> Lock:
 
 
 def test_without_scans_and_deliveries_the_need_is_over_after_a_while(need: Need, outbox: Outbox) -> None:
-    outbox.file.check()
+    outbox.database.check()
     assert [lasts(need, outbox, now) for now in (IDLE_SECONDS - 1, IDLE_SECONDS)] == [True, False]
 
 
@@ -563,6 +571,7 @@ def test_a_scan_with_settings_from_before_a_change_needs_it_too(need: Need, outb
         lock.release()
 
 
+@pytest.mark.sqlite("the file is lost")
 @pytest.mark.parametrize("gone", ["module.py", FILE])
 def test_without_the_module_or_the_outbox_it_is_not_needed(
     need: Need, outbox: Outbox, tmp_path: Path, gone: str
@@ -604,7 +613,7 @@ def test_a_second_one_ends_at_once(
     run: Callable[..., Run], configure: Callable[..., None], signed: Team, outbox: Outbox, first: list[str]
 ) -> None:
     configure(team=signed)
-    outbox.file.check()
+    outbox.database.check()
     run(*first)
     found = processes.run(["run", "--while-needed", "--folder", outbox.path.parent], timeout=PATIENCE)
     assert (found.returncode, "sending" in found.stderr) == (0, False)
@@ -615,7 +624,7 @@ def test_it_takes_the_place_of_one_that_was_killed(
     run: Callable[..., Run], configure: Callable[..., None], signed: Team, outbox: Outbox
 ) -> None:
     configure(team=signed)
-    outbox.file.check()
+    outbox.database.check()
     killed = run("--while-needed")
     killed.process.kill()
     killed.process.wait(PATIENCE)
@@ -630,7 +639,7 @@ def test_it_ends_when_its_folder_is_gone_and_creates_none(
     folder = tmp_path / "data"
     folder.mkdir()
     configure(team=signed)
-    own = Outbox(folder / FILE)
+    own = Outbox(place_in(folder))
     put(own, EVERYONE)
     (tmp_path / "webhooks.ini").rename(folder / "webhooks.ini")
     service = Run(folder, more=["--while-needed"])

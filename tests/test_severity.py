@@ -13,6 +13,7 @@ from sfwebhooks.severity import (
     severity_of_correlation,
     special_of,
 )
+from tests.rows import in_one
 
 VULNERABILITIES = {
     "VULNERABILITY_CVE_CRITICAL",
@@ -100,7 +101,7 @@ def test_risk_raises_an_info_type_at_its_bounds(risk: int, severity: Severity) -
     assert severity_of("IP_ADDRESS", risk) is severity
 
 
-@pytest.mark.parametrize("host_type", [*SEVERITY_OF_TYPE, "MALICIOUS_FUTURE_THING", "FUTURE_THING"])
+@in_one("host_type", [*SEVERITY_OF_TYPE, "MALICIOUS_FUTURE_THING", "FUTURE_THING"])
 def test_risk_never_lowers(host_type: str) -> None:
     by_risk = [severity_of(host_type, risk) for risk in range(101)]
     assert by_risk[0] is severity_of(host_type)
@@ -228,7 +229,7 @@ def test_the_settings_count_before_the_table_and_the_risk(
     assert OWN.of(host_type, risk, exploited) is severity
 
 
-@pytest.mark.parametrize("host_type", [*SEVERITY_OF_TYPE, "VULNERABILITY_NEW"])
+@in_one("host_type", [*SEVERITY_OF_TYPE, "VULNERABILITY_NEW"])
 @pytest.mark.parametrize("risk", [0, 50, 100])
 def test_without_settings_the_table_counts(host_type: str, risk: int) -> None:
     assert DEFAULT_SEVERITIES.of(host_type, risk) is severity_of(host_type, risk)

@@ -13,7 +13,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.events import Batch
 from sfwebhooks.formats.content import Content
-from sfwebhooks.receive.verification import problems
+from sfwebhooks.receive.verification import signature_problems
 from sfwebhooks.signatures import guide_signature, standard_signature
 from sfwebhooks.signing import Request, sign
 from sfwebhooks.signing_keys import receiver_form
@@ -65,7 +65,7 @@ def test_the_published_vectors_of_v1a(secret: str, signature: str) -> None:
 @pytest.mark.parametrize("key", [WHPK, WHSK])
 def test_the_published_v1a_signature_is_verified(key: str) -> None:
     headers = {"webhook-id": MESSAGE_ID, "webhook-timestamp": STAMP, "webhook-signature": SIGNATURE_V1A}
-    assert problems(headers, PAYLOAD, [key], float(STAMP)) == []
+    assert signature_problems(headers, PAYLOAD, [key], float(STAMP)) == []
 
 
 def test_a_plain_secret_is_the_key_itself() -> None:

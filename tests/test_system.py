@@ -18,14 +18,17 @@ from sfwebhooks.system import POLL_IN, POLL_OUT, Poll, SelectPoll, _write_at, wr
 from tests.builders import PATIENCE, a_scan
 from tests.conftest import Team
 from tests.hosted import a_finished_scan
+from tests.processes import run
 from tests.systems import SYSTEMS, process
 from tests.tiers import quick_first, slow
+
+ONE_STORE = "it is about operating systems"
 
 #: takes a lock, says so, and keeps it until it is asked to end
 KEEPER = """
 from pathlib import Path
-from sfwebhooks.outbox.locks import url_lock
-lock = url_lock(Path(sys.argv[1]), sys.argv[2])
+from sfwebhooks.outbox.locks import FileLocks
+lock = FileLocks(Path(sys.argv[1])).url(sys.argv[2])
 print(lock.take(), flush=True)
 sys.stdin.read()
 lock.release()
@@ -182,3 +185,19 @@ def test_bytes_are_written_at_a_place(write: Callable[[int, bytes, int], int], t
         write(file.fileno(), b"XY", 0)
         write(file.fileno(), b"Z", 3)
     assert path.read_bytes() == b"XYcZef"
+
+
+@pytest.mark.parametrize(("soft", "hard", "wanted", "got"), [(256, 4096, 1000, 1000), (256, 512, 1000, 512),
+                                                             (2000, 4096, 1000, 2000)])  # fmt: skip
+def test_a_process_may_have_more_files_open_as_far_as_it_may_allow_that_itself(
+    soft: int, hard: int, wanted: int, got: int
+) -> None:
+    program = """
+import resource, sys
+from sfwebhooks.system import allow_descriptors, descriptors_max
+soft, hard, wanted = map(int, sys.argv[1:])
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+allow_descriptors(wanted)
+print(descriptors_max())
+"""
+    assert run([soft, hard, wanted], program, timeout=PATIENCE).stdout == f"{got}\n"

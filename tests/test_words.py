@@ -7,7 +7,7 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from tests.rows import in_one
 
 ROOT = Path(__file__).parent.parent
 TEXTS = [
@@ -43,7 +43,7 @@ def texts_of(path: Path) -> Iterator[str]:
     yield from (value for value in values if isinstance(value, str))
 
 
-@pytest.mark.parametrize("path", sorted(TEXTS), ids=lambda path: str(path.relative_to(ROOT)))
+@in_one("path", sorted(TEXTS))
 def test_a_text_has_no_banned_word(path: Path) -> None:
     text = " | ".join(" ".join(text.split()) for text in texts_of(path))
     for allowed in ALLOWED:

@@ -1,8 +1,9 @@
 """The catalogue of event types: every name that can be subscribed to, its dotted alias, meaning, sender, and the fields
 of its `data`. The commands, `endpoints` and the documentation read it from here.
 
-`scan`, `findings`, `correlations` and `surface` hold the fields of a scan's events, `alerts` those of alerts on
-sfwebhooks itself and on failing modules, `watch` those of the watch over scans, `emitted` those of other tools' events.
+`scan`, `findings`, `correlations`, `surface` and `proof` hold the fields of a scan's events, `alerts` those of alerts
+on sfwebhooks itself and on failing modules, `watch` those of the watch over scans, `emitted` those of other tools'
+events.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from sfwebhooks.catalogue import alerts, correlations, emitted, findings, scan, surface, watch
+from sfwebhooks.catalogue import alerts, correlations, emitted, findings, proof, scan, surface, watch
 from sfwebhooks.catalogue.fields import Field, choose
 from sfwebhooks.severity import Severity
 
@@ -123,6 +124,14 @@ EVENT_TYPES = (
         "A scan has ended, and is compared with the one before: what is new, gone and changed.",
         surface.CHANGED,
         shown=Severity.HIGH,
+    ),
+    EventType(
+        "scan_proof",
+        "scan.proof",
+        "A signed statement about all that an endpoint was sent of a scan; only for endpoints with proof.",
+        proof.STATED,
+        _INFO,
+        Origin.ENGINE,
     ),
     EventType(
         "cti_report_generated",

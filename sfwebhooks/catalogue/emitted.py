@@ -3,8 +3,8 @@ read.
 
 Such a message has no scanner `version`. Another tool knows other things about a scan or a finding than SpiderFoot
 does, so those types have two tables: the scanner's own in `scan` and `findings`, and the one in BY_OTHERS here. A tool
-may use the keys of either guide. `emission` adds those of the other one, since any receiver may get the event: no key
-is missing that a receiver from either guide reads.
+may use the keys of either guide. `emitted_event` adds those of the other one, since any receiver may get the event: no
+key is missing that a receiver from either guide reads.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class Field:
     parts: tuple[Field, ...] = ()
     #: the texts that it can be; empty: any
     choices: tuple[str, ...] = ()
-    #: whether `emission` adds it if another tool does not provide it
+    #: whether `emitted_event` adds it if another tool does not provide it
     added: bool = False
     #: another key with the same meaning: if neither is given, it cannot be added
     instead: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sfwebhooks.catalogue.fields import Field, only
-from sfwebhooks.catalogue.scan import KNOWN
+from sfwebhooks.catalogue.scan import BEGINNING, KNOWN
 
 RESOLVED = Field("resolved", "boolean", "False: it has begun; true: it is well again.", False)
 SINCE = Field("since", "string", "When it began (RFC 3339, UTC).", "2026-11-20T02:00:00.000Z")
@@ -16,8 +16,13 @@ LINEAGE = Field(
     "Id of the scan's list of modules: it is compared with scans of the same target with the same modules only.",
     "9f1c0a3d5b7e2468",
 )
-STARTED = Field("started", "string", "When the scan started (RFC 3339, UTC).", "2026-11-20T09:30:00.000Z")
-ENDED = Field("ended", "string", "When the scan ended (RFC 3339, UTC).", "2026-11-20T09:42:31.000Z")
+#: what identifies a scan that is running, and one that is over
+RUNNING = (SCAN_ID, SCAN_NAME, TARGET, BEGINNING)
+FINISHED = (
+    *RUNNING,
+    Field("ended", "string", "When the scan ended (RFC 3339, UTC).", "2026-11-20T09:42:31.000Z"),
+    LINEAGE,
+)
 COMPARED = Field("compared_scans", "integer", "Number of earlier scans that it was compared with.", 10)
 LAST = Field(
     "last_scan",
@@ -84,10 +89,7 @@ OVERDUE = (
         "The scan of acme.test has been running for 40 min; 12 min 31 s is usual.",
         "See in SpiderFoot's log of the scan what it waits for, and stop it if it hangs.",
     ),
-    SCAN_ID,
-    SCAN_NAME,
-    TARGET,
-    STARTED,
+    *RUNNING,
     Field("status", "string", "The scan's status in the scanner's own words.", "RUNNING", when=KNOWN),
     Field("elapsed", "integer", "Whole seconds since its start; if it is over, its duration.", 2400),
     USUAL_DURATION,
@@ -101,12 +103,7 @@ THIN = (
         "See whether its modules failed (modules_failed, the scan's log), API keys and the network still work, and"
         " the target is right.",
     ),
-    SCAN_ID,
-    SCAN_NAME,
-    TARGET,
-    STARTED,
-    ENDED,
-    LINEAGE,
+    *FINISHED,
     Field("events_found", "integer", "Number of its findings.", 31),
     Field(
         "usual_events_found",
@@ -125,12 +122,7 @@ DEGRADED = (
         "1 module failed in the scan of acme.test and did not before: sfp_shodan.",
         "See the errors of these modules in the scan's log: API keys, quotas, or a service that has changed.",
     ),
-    SCAN_ID,
-    SCAN_NAME,
-    TARGET,
-    STARTED,
-    ENDED,
-    LINEAGE,
+    *FINISHED,
     Field("modules", "array", "The modules that fail, or that work again.", ["sfp_shodan"], of="string"),
     FAILED,
     COMPARED,

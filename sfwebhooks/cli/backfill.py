@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sqlite3
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,12 +17,11 @@ from sfwebhooks.config.values import rate, seconds
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.status import situation, why_left
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.errors import SelectionError
+from sfwebhooks.errors import HostDatabaseError, SelectionError
 from sfwebhooks.events import clean_text
-from sfwebhooks.files import is_deleted
-from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.locks import scan_lock
+from sfwebhooks.inspection.fields import counted_deliveries
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.postgres.dsn import is_missing
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.reasons import Withheld
 from sfwebhooks.retry import State
@@ -31,7 +29,6 @@ from sfwebhooks.scan import backfill
 from sfwebhooks.scan.recovery import REPLAY_CHUNK, report_dead_scans
 from sfwebhooks.sending import load_senders
 from sfwebhooks.terminal.arguments import add_config, add_json, demand_sending, endpoint_named, folder, said, settings
-from sfwebhooks.terminal.delivery_table import counted_deliveries
 from sfwebhooks.terminal.output import console, plain, show_result
 from sfwebhooks.terminal.progress_bar import Bar
 from sfwebhooks.terminal.stop_signal import StopSignal
@@ -112,12 +109,12 @@ def send_past_scan(given: argparse.Namespace, found: Settings, endpoint: Endpoin
     Args:
         found: the settings; the endpoint is one of them.
     """
-    out, path, stop = console(given.quiet or given.json), folder(given) / FILE, StopSignal()
+    out, place, stop = console(given.quiet or given.json), found.place(folder(given)), StopSignal()
     load_senders()
-    dispatcher = Dispatcher(found.endpoints, path, storage=found.storage)
-    lock = scan_lock(path, given.scan)
+    dispatcher = Dispatcher(found.endpoints, place, storage=found.storage)
+    lock = dispatcher.outbox.locks.scan(given.scan)
     try:
-        if not is_deleted(path):
+        if not is_missing(place):
             report_dead_scans(dispatcher.outbox, found)
         past = backfill.past_scan(dispatcher.outbox, given.scan, given.dead, found.enrichment)
         if not lock.take():
@@ -125,9 +122,9 @@ def send_past_scan(given: argparse.Namespace, found: Settings, endpoint: Endpoin
                 f"scan {given.scan} is still running, or another process is reporting its end or backfilling it: try"
                 " again later"
             )
-        with closing(Outbox(path)) as records:
+        with closing(Outbox(place)) as records:
             return _run(Work(endpoint, found, past, dispatcher, records, stop), given, out)
-    except sqlite3.Error as error:
+    except HostDatabaseError as error:
         raise SelectionError(f"SpiderFoot's database cannot be read: {error}") from error
     finally:
         dispatcher.stop(seconds=1.0)
@@ -182,7 +179,7 @@ def _accept(work: Work, missing: backfill.Missing, interval: float, due: float, 
             return 0
         if not backfill.put(work.dispatcher.outbox, missing, chunk):
             return 1
-        work.dispatcher.outbox.file.checkpoint()
+        work.dispatcher.outbox.database.checkpoint()
         work.dispatcher.wake()
         left, due = left - len(chunk), time.monotonic() + interval
     return left

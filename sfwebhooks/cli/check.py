@@ -21,23 +21,24 @@ from sfwebhooks.doctor.expected import never_scanned
 from sfwebhooks.doctor.installation import Level, module_names_in, modules_of
 from sfwebhooks.doctor.storage import outbox_problems
 from sfwebhooks.endpoints import SEND, Endpoint
-from sfwebhooks.errors import OutboxError
+from sfwebhooks.errors import ConfigError, OutboxError
 from sfwebhooks.expectations import LOCAL
-from sfwebhooks.files import is_deleted
 from sfwebhooks.host.install import trouble
+from sfwebhooks.inspection.filter_words import profile_of
+from sfwebhooks.inspection.live_state import ATTENTION, UNKNOWN, Look, live_state
+from sfwebhooks.inspection.watched import ExpectedScans, expected_in
 from sfwebhooks.network.tls import expiring, tls_problem
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import permission_warnings
+from sfwebhooks.outbox.postgres.dsn import Place, is_missing, local_path
 from sfwebhooks.reasons import WaitingReason
-from sfwebhooks.scan.host_database import saved_options
+from sfwebhooks.scan.own_host import saved_options
 from sfwebhooks.scan.watch_events import local_time
 from sfwebhooks.signing_keys import WHPK, WHPK_HINT, WHSEC, WHSK, receiver_form
 from sfwebhooks.terminal.arguments import add_config, add_json, folder, settings
-from sfwebhooks.terminal.filter_words import print_profiles, profile_of
-from sfwebhooks.terminal.live_state import ATTENTION, UNKNOWN, Look, live_state
 from sfwebhooks.terminal.output import as_json, console, plain, print_hanging, stacked, table
-from sfwebhooks.terminal.watched import ExpectedScans, expected_in
+from sfwebhooks.terminal.profiles import print_profiles
 from sfwebhooks.text import amount
 
 #: terminal width from which the table has all of these columns
@@ -72,7 +73,8 @@ def add(commands: Any) -> None:
 
 
 def _check(given: argparse.Namespace) -> int:
-    found, out, path = settings(given), console(), folder(given) / FILE
+    found, out = settings(given), console()
+    place = None if found.outbox_mistake else found.place(folder(given))
     sent_to = [endpoint for endpoint in found.endpoints if not endpoint.mistake]
     broken = {endpoint.name: problem for endpoint in sent_to if (problem := tls_problem(endpoint))}
     mistakes = [str(mistake) for mistake in found.mistakes]
@@ -81,14 +83,21 @@ def _check(given: argparse.Namespace) -> int:
         mistakes.append(f"{found.file}: there is no usable endpoint")
     modules = modules_of(given.spiderfoot)
     wrong = {module: ": ".join(filter(None, words)) for module in modules if (words := trouble(module))[0]}
-    looks, problems = _looks(found, path, broken)
-    mistakes += problems
+    looks, problems = _looks(found, place, broken)
+    mistakes += [*problems, *_spool_mistakes(found, folder(given))]
     lists = [*data_files(found.enrichment)]
     read, unread = ([one for one in lists if (one.level is Level.OK) is well] for well in (True, False))
     doubts = [report.cure for report in read if report.cure]
     doubts += [f"{report.name} {report.words}" for report in unread]
     ends = [f"{one.name}: {expiry.words}" for one in found.endpoints for expiry in expiring(one, time.time())]
-    warnings = [*wrong.values(), *outdated(), *found.warnings, *doubts, *ends, *permission_warnings(path)]
+    warnings = [
+        *wrong.values(),
+        *outdated(),
+        *found.warnings,
+        *doubts,
+        *ends,
+        *permission_warnings(local_path(place or folder(given) / FILE)),
+    ]
     warnings += [*never_scanned(found, folder(given)), *unknown_modules(found.endpoints, module_names_in(modules))]
     troubled = [name for name, one in looks.items() if one.is_trouble]
     troubled += ["the module"] if any(modules[module] for module in wrong) else []
@@ -97,7 +106,7 @@ def _check(given: argparse.Namespace) -> int:
         modules=[module for module in modules if module not in wrong],
         looks=looks,
         expected=expected_in(found, time.time()),
-        data=[*(f"{report.name} {report.words}" for report in read), *_baselines(found, path)],
+        data=[*(f"{report.name} {report.words}" for report in read), *_baselines(found, place)],
         warnings=list(map(str, warnings)),
         mistakes=mistakes,
         troubled=troubled + [report.name for report in unread],
@@ -107,6 +116,14 @@ def _check(given: argparse.Namespace) -> int:
     else:
         _print(found, result, given.show_secrets, out, "" if modules or given.quiet else NO_SCANNER)
     return 1 if mistakes else ATTENTION if result.troubled else 0
+
+
+def _spool_mistakes(found: Settings, data_folder: Path) -> list[str]:
+    try:
+        found.spool_in(data_folder)
+    except ConfigError as error:
+        return [str(error)]
+    return []
 
 
 @dataclass(frozen=True)
@@ -189,15 +206,15 @@ def _names(found: Settings) -> set[str]:
     return {endpoint.name for endpoint in found.known}
 
 
-def _looks(found: Settings, path: Path, broken: dict[str, str]) -> tuple[dict[str, Look], list[str]]:
+def _looks(found: Settings, place: Place | None, broken: dict[str, str]) -> tuple[dict[str, Look], list[str]]:
     """Return each endpoint's state, from its files and its receiver's last answer, and the problems of the outbox."""
-    problems, looks = [*outbox_problems(found, path)], {}
-    if not problems:
+    problems, looks = [*outbox_problems(found, place)] if place else [], {}
+    if place and not problems:
         try:
-            looks = {**live_state(found, path).looks}
+            looks = {**live_state(found, place).looks}
         except OutboxError as error:
             problems = [str(error)]
-    if problems:
+    if problems or not place:
         looks = {endpoint.name: UNKNOWN for endpoint in found.known}
     wrong = dict.fromkeys(found.held, f"{WaitingReason.MISTAKE.value}: see below") | dict.fromkeys(
         broken, "held: see below"
@@ -205,12 +222,12 @@ def _looks(found: Settings, path: Path, broken: dict[str, str]) -> tuple[dict[st
     return looks | {name: replace(looks[name], words=words, colour="red") for name, words in wrong.items()}, problems
 
 
-def _baselines(found: Settings, path: Path) -> Iterator[str]:
+def _baselines(found: Settings, place: Place | None) -> Iterator[str]:
     """Yield what each endpoint with only_new is sent, which depends on what has been scanned."""
     asking, known = [one for one in found.endpoints if one.only_new], 0
     with suppress(OutboxError):  # which is reported elsewhere
-        if asking and not is_deleted(path):
-            with closing(Outbox(path, listing=True)) as outbox:
+        if asking and place and not is_missing(place):
+            with closing(Outbox(place, listing=True)) as outbox:
                 known = sum(one.complete > 0 for one in outbox.sighting_list.targets())
     for one in asking:
         first = "all findings" if one.baseline == SEND else "no findings"

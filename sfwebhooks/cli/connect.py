@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -23,14 +22,16 @@ from sfwebhooks.config.values import nearest, seconds, whole_number
 from sfwebhooks.delivery.process import senders
 from sfwebhooks.delivery.status import situations, waiting_line
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.errors import ConfigError, SelectionError
+from sfwebhooks.errors import ConfigError, HostDatabaseError, SelectionError
 from sfwebhooks.events import clean_text, lifecycle_id
-from sfwebhooks.files import is_deleted
-from sfwebhooks.outbox.file import FILE
+from sfwebhooks.inspection.live_state import ATTENTION
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.postgres.dsn import Place, is_missing
 from sfwebhooks.scan.backfill import Past, past_scan
 from sfwebhooks.scan.forecast import forecast
-from sfwebhooks.scan.host_database import DATABASE, OVER, HostDatabase
+from sfwebhooks.scan.host_address import current_database, is_gone
+from sfwebhooks.scan.host_database import HostDatabase
+from sfwebhooks.scan.host_rows import OVER
 from sfwebhooks.scan.recovery import running_scans
 from sfwebhooks.terminal.arguments import (
     add_config,
@@ -43,7 +44,6 @@ from sfwebhooks.terminal.arguments import (
 )
 from sfwebhooks.terminal.asking import can_ask, confirmed
 from sfwebhooks.terminal.editing import write_edit
-from sfwebhooks.terminal.live_state import ATTENTION
 from sfwebhooks.terminal.output import console, plain
 from sfwebhooks.text import moment
 
@@ -109,9 +109,9 @@ class Connecting:
     running: Mapping[str, str]
 
     @property
-    def outbox_path(self) -> Path:
+    def outbox_place(self) -> Place:
         """The outbox."""
-        return self.folder / FILE
+        return self.settings.place(self.folder)
 
     def step(self, number: int, skipped: bool = False) -> None:
         """Print the title of a step."""
@@ -138,7 +138,7 @@ def _connect(given: argparse.Namespace) -> int:
             found, endpoints=(*found.endpoints, endpoint), off=others, unused=found.unused - {endpoint.name}
         )
     now, out = time.time(), console(given.quiet)
-    work = Connecting(given, endpoint, found, is_off, place, out, now, _running(place / FILE))
+    work = Connecting(given, endpoint, found, is_off, place, out, now, _running(found.place(place)))
     state = "disabled in the settings" if is_off else "enabled in the settings already"
     out.print(plain(f"{endpoint.name} ({endpoint.place}) is {state}."))
     if not _test(work):
@@ -167,11 +167,11 @@ def _endpoint(found: Settings, name: str) -> Endpoint:
     return known[name]
 
 
-def _running(path: Path) -> Mapping[str, str]:
+def _running(place: Place) -> Mapping[str, str]:
     """Return the running scans of an outbox: id -> digest of the settings."""
-    if is_deleted(path):
+    if is_missing(place):
         return {}
-    with closing(Outbox(path)) as outbox:
+    with closing(Outbox(place)) as outbox:
         return running_scans(outbox)
 
 
@@ -194,7 +194,7 @@ def _simulate(work: Connecting) -> list[Past]:
         return []
     chosen = []
     try:
-        with closing(Outbox(work.outbox_path, listing=True)) as outbox:
+        with closing(Outbox(work.outbox_place, listing=True)) as outbox:
             for past in _last_scans(work, outbox):
                 known = forecast(outbox, work.endpoint, past)
                 chosen += [past] if known.number and not known.deleted else []
@@ -202,15 +202,15 @@ def _simulate(work: Connecting) -> list[Past]:
                     over = f"{past.row.status} at {moment(past.row.ended)}" if past.row.ended else past.row.status
                     work.out.print(plain(f"Scan {past.scan.id} of {past.scan.target}, {over}:"))
                     print_forecast(work.endpoint, known, past, work.out, command=False)
-    except sqlite3.Error as error:
+    except HostDatabaseError as error:
         raise SelectionError(f"SpiderFoot's database cannot be read: {error}") from error
     return chosen
 
 
 def _last_scans(work: Connecting, outbox: Outbox) -> Iterator[Past]:
     """Yield the last scans that are over, the newest first."""
-    path = work.folder / DATABASE
-    instances = [] if is_deleted(path) else HostDatabase(str(path)).instances()
+    address = current_database(work.folder)
+    instances = HostDatabase(address, is_deleted=is_gone(address)).instances()
     over = sorted((row for row in instances if row[5] in OVER), key=lambda row: row[3], reverse=True)
     if not over:
         work.out.print(plain(f"SpiderFoot has no scan in {work.folder} that is over."))
@@ -241,7 +241,7 @@ def _send(work: Connecting, scan_id: str) -> bool:
     sends once the endpoint is live."""
     its = {"scan": scan_id, "again": False, "rate": 0.0, "dead": False, "json": False}
     code = send_past_scan(argparse.Namespace(**{**vars(work.given), **its}), work.settings, work.endpoint)
-    with closing(Outbox(work.outbox_path, listing=True)) as outbox:
+    with closing(Outbox(work.outbox_place, listing=True)) as outbox:
         end = outbox.scans.event(lifecycle_id(scan_id, "ended"))
         is_stored = code == 0 or (end is not None and work.endpoint.name in outbox.scans.endpoints_of(end))
     if not is_stored:
@@ -253,7 +253,7 @@ def _go_live(work: Connecting) -> int:
     """Enable the endpoint, and wait until the running scans have taken it up; return the exit code."""
     name, out = work.endpoint.name, work.out
     work.step(4)
-    before = _running(work.outbox_path)
+    before = _running(work.outbox_place)
     if not work.is_off:
         out.print(plain(f"{name} is enabled already: it is sent what each scan finds from its begin on."))
     elif work.goes_on(f"Take {name} live?"):
@@ -261,11 +261,11 @@ def _go_live(work: Connecting) -> int:
     else:
         out.print(plain(f"Nothing was changed: {name} is still disabled. sfwebhooks enable {name} takes it live."))
         return 1
-    if not is_deleted(work.outbox_path):
-        with closing(Outbox(work.outbox_path)) as outbox:
+    if not is_missing(work.outbox_place):
+        with closing(Outbox(work.outbox_place)) as outbox:
             outbox.endpoints.resume(name, time.time())
     late = _wait_for_scans(work, before)
-    if not _fill(work, {*before, *work.running} - {*_running(work.outbox_path)}):
+    if not _fill(work, {*before, *work.running} - {*_running(work.outbox_place)}):
         return 1
     _print_senders(work)
     return ATTENTION if late else 0
@@ -281,7 +281,7 @@ def _wait_for_scans(work: Connecting, before: Mapping[str, str]) -> list[str]:
     waiting = {*before}
     taken: list[str] = []
     while waiting:
-        running = _running(work.outbox_path)
+        running = _running(work.outbox_place)
         # a scan's process may have other secrets in its environment, and so another digest
         now = [one for one in waiting & {*running}
                if running[one] == digest or (work.is_off and running[one] != before[one])]  # fmt: skip
@@ -309,9 +309,9 @@ def _fill(work: Connecting, over: set[str]) -> bool:
     Args:
         over: ids of scans that were running, and are over.
     """
-    if is_deleted(work.outbox_path):
+    if is_missing(work.outbox_place):
         return True
-    with closing(Outbox(work.outbox_path)) as outbox:
+    with closing(Outbox(work.outbox_place)) as outbox:
         over = over | {scan.id for scan, _, ended in outbox.scans.begun(work.begun_at) if ended is not None}
         ends = {scan_id: outbox.scans.event(lifecycle_id(scan_id, "ended")) for scan_id in over}
         name = work.endpoint.name
@@ -329,15 +329,15 @@ def _fill(work: Connecting, over: set[str]) -> bool:
 
 def _print_senders(work: Connecting) -> None:
     """Print what is sending, and what is waiting for the endpoint."""
-    name, out, path = work.endpoint.name, work.out, work.outbox_path
+    name, out, place = work.endpoint.name, work.out, work.outbox_place
     file = settings_file(work.given)
     since = "" if work.is_off else f"; the settings were last changed at {moment(file.stat().st_mtime)}"
     out.print(plain(f"{name} is live{since}.", "green"))
     found = {}
-    if not is_deleted(path):
-        with closing(Outbox(path, listing=True)) as outbox:
+    if not is_missing(place):
+        with closing(Outbox(place, listing=True)) as outbox:
             found = senders(outbox, ())
-        for one in situations(path, settings(work.given), name.__eq__):
+        for one in situations(place, settings(work.given), name.__eq__):
             out.print(plain(waiting_line(one)))
     if found:
         shown = ", ".join(f"{role.words} (process {pid})" for pid, role in found.items())

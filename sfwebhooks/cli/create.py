@@ -9,29 +9,22 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from sfwebhooks.config.applying import NEW, demand_private, secret_file
 from sfwebhooks.config.draft import Draft
 from sfwebhooks.config.editing import Edit
 from sfwebhooks.config.endpoint import NAME, NAME_RULE
 from sfwebhooks.config.exposure import exposed, formats_at, is_source
 from sfwebhooks.config.file import read_settings
+from sfwebhooks.config.lists import event_words
 from sfwebhooks.config.options import OPEN_OPTIONS
-from sfwebhooks.config.values import event_words, one_of
+from sfwebhooks.config.values import one_of
 from sfwebhooks.endpoints import DEFAULT_EVENTS
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.files import is_deleted
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.terminal.arguments import add_config, settings_file
-from sfwebhooks.terminal.asking import answer, can_ask, confirmed, secret_answer
-from sfwebhooks.terminal.editing import (
-    NEW,
-    add_values,
-    demand_private,
-    demand_url,
-    given_values,
-    known_url,
-    secret_file,
-    write_edit,
-)
+from sfwebhooks.terminal.asking import can_ask, confirmed, secret_answer, typed_answer
+from sfwebhooks.terminal.editing import add_values, demand_url, given_values, known_url, write_edit
 from sfwebhooks.terminal.output import console, plain
 
 #: exit code if the endpoint was created, and its test message was not delivered
@@ -128,7 +121,7 @@ def _named(given: argparse.Namespace, present: Present) -> str:
             present.demand_free(given.name)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return given.name or ("" if given.source else answer("Name of the endpoint", parse=present.demand_free))
+    return given.name or ("" if given.source else typed_answer("Name of the endpoint", parse=present.demand_free))
 
 
 def _recognised(text: str, present: Present) -> dict[str, str]:
@@ -187,11 +180,11 @@ def _ask_all(values: dict[str, str], name: str, present: Present) -> None:
     usual = present.general.get("format", "generic")
     found = _recognised(values["url"], present).get("format", usual)
     if "format" not in values:
-        values["format"] = answer("Format", found, one_of(FORMATS))
+        values["format"] = typed_answer("Format", found, one_of(FORMATS))
     is_chat = _is_chat(values["format"])
     if "events" not in values:
         usual = present.general.get("events") or (CHAT_EVENTS if is_chat else ", ".join(DEFAULT_EVENTS))
-        values["events"] = answer("Events", ", ".join(usual.splitlines()), event_words)
+        values["events"] = typed_answer("Events", ", ".join(usual.splitlines()), event_words)
     if is_chat or any(key in values or key in present.general for key in CREDENTIALS):
         return
     is_new = is_deleted(secret_file(present.path, name))
@@ -207,4 +200,4 @@ def _ask_needed(values: dict[str, str], present: Present) -> None:
     for key in FORMATS[chosen].keys:
         if key.needed and key.name not in values:
             question = f"{key.name}, {key.meaning}"
-            values[key.name] = secret_answer(question) if key.secret else answer(question)
+            values[key.name] = secret_answer(question) if key.secret else typed_answer(question)

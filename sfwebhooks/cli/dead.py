@@ -10,10 +10,11 @@ from rich.console import Console
 
 from sfwebhooks.cli.replay import add_replay
 from sfwebhooks.cli.show import add_show
+from sfwebhooks.inspection.fields import counted_deliveries, total
+from sfwebhooks.inspection.live_state import ATTENTION
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
-from sfwebhooks.terminal.delivery_table import DEAD, counted_deliveries, print_counts, print_left, print_records, total
-from sfwebhooks.terminal.live_state import ATTENTION
+from sfwebhooks.terminal.delivery_table import DEAD, print_counts, print_left, print_records
 from sfwebhooks.terminal.output import show_result
 from sfwebhooks.terminal.selection_arguments import (
     add_choice,

@@ -11,19 +11,13 @@ from rich.console import Console
 
 from sfwebhooks.delivery.status import waiting_lines
 from sfwebhooks.errors import OutboxBusyError
+from sfwebhooks.inspection.fields import fields_of, fields_of_attempt
 from sfwebhooks.outbox.listing import Cursor
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
 from sfwebhooks.terminal.arguments import known_settings
-from sfwebhooks.terminal.delivery_table import (
-    DELIVERIES,
-    fields_of,
-    fields_of_attempt,
-    line,
-    print_records,
-    states,
-)
+from sfwebhooks.terminal.delivery_table import DELIVERIES, line, print_records, states
 from sfwebhooks.terminal.output import as_json, plain
 from sfwebhooks.terminal.selection_arguments import add_filters, add_listing, on_outbox, selection
 from sfwebhooks.terminal.stop_signal import end_at_signals
@@ -59,7 +53,7 @@ def _deliveries(given: argparse.Namespace, records: Outbox, out: Console) -> int
             out.print(f"{states(records.listing.counts(chosen))}.")
         if not given.json:
             shown = {record.endpoint for record in found if record.state is State.WAITING}
-            for words in waiting_lines(records.path, known_settings(given), shown):
+            for words in waiting_lines(records.place, known_settings(given), shown):
                 out.print(plain(words))
         return 0
     end_at_signals()

@@ -54,6 +54,7 @@ def _demo(given: argparse.Namespace) -> int:
     _scan(result, out)
     if given.keep:
         out.print(plain(f"Kept: {result.folder}"))
+        out.print(plain(f"Look at it: sfwebhooks web --read-only --folder {result.data}"), soft_wrap=True)
     out.print(
         plain("Every accepted delivery was received and verified.", "bold green")
         if result.complete

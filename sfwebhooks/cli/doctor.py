@@ -12,8 +12,8 @@ from rich.console import Console
 from sfwebhooks.doctor.examination import CHECK_SECONDS, examine, in_time
 from sfwebhooks.doctor.installation import Installation, Level, Report, modules_of
 from sfwebhooks.errors import ConfigError
+from sfwebhooks.inspection.live_state import ATTENTION
 from sfwebhooks.terminal.arguments import add_config, add_json, folder, settings
-from sfwebhooks.terminal.live_state import ATTENTION
 from sfwebhooks.terminal.output import as_json, console, plain, table
 
 #: characters of the longest level

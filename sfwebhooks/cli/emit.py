@@ -7,11 +7,11 @@ import errno
 from typing import Any
 
 from sfwebhooks.delivery.status import waiting_lines
-from sfwebhooks.emission import DATA_MAX, Emission, Emitted, keep
+from sfwebhooks.emission import Emitted, keep
+from sfwebhooks.emitted_event import DATA_MAX, Emission
 from sfwebhooks.errors import EmitError
-from sfwebhooks.outbox.file import FILE
 from sfwebhooks.strict_json import parsed
-from sfwebhooks.terminal.arguments import add_config, add_json, folder, known_settings, named_content
+from sfwebhooks.terminal.arguments import add_config, add_json, folder, known_settings, named_content, outbox_place
 from sfwebhooks.terminal.output import console, show_result
 from sfwebhooks.text import amount
 
@@ -47,8 +47,7 @@ def _emit(given: argparse.Namespace) -> int:
     emission = Emission(given.type, _read(given.data, place), given.id, given.severity)
     receipt = keep(emission, given.config, folder(given))
     fields = {"event": receipt.id, "endpoints": receipt.endpoints, "new": receipt.new}
-    place = folder(given)
-    lines = waiting_lines(place / FILE, known_settings(given), receipt.endpoints) if receipt.new else ()
+    lines = waiting_lines(outbox_place(given), known_settings(given), receipt.endpoints) if receipt.new else ()
     show_result(given, console(), fields, _words(receipt, given.type), *lines)
     return 0
 

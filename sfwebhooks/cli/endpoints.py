@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import math
-import time
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from sfwebhooks.config.values import seconds_with_unit
 from sfwebhooks.delivery.status import paused, situations, waiting_line
-from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import clean_text, timestamp
-from sfwebhooks.files import is_deleted
+from sfwebhooks.events import clean_text
 from sfwebhooks.health import Health
+from sfwebhooks.inspection.pausing import (
+    FOREVER,
+    fields_of_pause,
+    fields_of_resuming,
+    pause_endpoint,
+    resume_endpoint,
+)
 from sfwebhooks.outbox.endpoint_state import Orders
-from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.terminal.arguments import add_config, add_json, endpoint_named, folder, said, settings
+from sfwebhooks.outbox.postgres.dsn import is_missing
+from sfwebhooks.terminal.arguments import add_config, add_json, endpoint_named, outbox_place, said, settings
 from sfwebhooks.terminal.output import console, show_result
-
-FOREVER = float("inf")
 
 
 def add(commands: Any) -> None:
@@ -53,36 +51,20 @@ def add(commands: Any) -> None:
 
 
 def _pause(given: argparse.Namespace) -> int:
-    endpoint, until = endpoint_named(given, given.name), time.time() + given.span
-    outbox = Outbox(folder(given) / FILE)
-    outbox.endpoints.pause(endpoint.name, until)
-    outbox.close()
+    endpoint = endpoint_named(given, given.name)
+    until = pause_endpoint(outbox_place(given), endpoint.name, given.span)
     words = f"{endpoint.name} is {paused(Orders(until))}: nothing is sent, its deliveries are kept."
-    fields = {"endpoint": endpoint.name, "until": timestamp(until) if math.isfinite(until) else None}
-    show_result(given, console(), fields, words)
+    show_result(given, console(), fields_of_pause(endpoint.name, until), words)
     return 0
 
 
 def _resume(given: argparse.Namespace) -> int:
-    endpoint, path = endpoint_named(given, given.name), folder(given) / FILE
-    orders, health = _known_state(path, endpoint)
-    if not is_deleted(path):
-        with closing(Outbox(path)) as outbox:
-            outbox.endpoints.resume(endpoint.name, time.time())
-    stopped = orders.paused_until > time.time() or not health.healthy
-    words = "is in use again" if stopped else "was neither paused nor failing"
+    endpoint, place = endpoint_named(given, given.name), outbox_place(given)
+    was_stopped = resume_endpoint(place, endpoint.name)
+    words = "is in use again" if was_stopped else "was neither paused nor failing"
     lines = []
-    if not is_deleted(path):
-        waiting = situations(path, settings(given), endpoint.name.__eq__)
+    if not is_missing(place):
+        waiting = situations(place, settings(given), endpoint.name.__eq__)
         lines = [waiting_line(replace(one, health=Health())) for one in waiting]  # a process that sends resets it
-    fields = {"endpoint": endpoint.name, "was_stopped": stopped}
-    show_result(given, console(), fields, f"{endpoint.name} {words}.", *lines)
+    show_result(given, console(), fields_of_resuming(endpoint.name, was_stopped), f"{endpoint.name} {words}.", *lines)
     return 0
-
-
-def _known_state(path: Path, endpoint: Endpoint) -> tuple[Orders, Health]:
-    """Return an endpoint's orders and health from the outbox, if there is one."""
-    if is_deleted(path):
-        return Orders(), Health()
-    with closing(Outbox(path, listing=True)) as outbox:
-        return outbox.endpoints.orders(endpoint.name), outbox.endpoints.health(endpoint.name)

@@ -17,6 +17,7 @@ from sfwebhooks.endpoints import EVENT_NAMES
 from sfwebhooks.errors import WebhooksError
 from sfwebhooks.examples import ENDPOINT, example
 from sfwebhooks.formats import generic
+from sfwebhooks.inspection.type_fields import fields_of_type
 from sfwebhooks.terminal.arguments import add_json
 from sfwebhooks.terminal.output import as_json, console, plain, stacked, table
 
@@ -46,19 +47,12 @@ def _events(given: argparse.Namespace) -> int:
         print(json.dumps(document([entry] if entry else EVENT_TYPES), indent=2))
     elif given.json:
         for one in [entry] if entry else EVENT_TYPES:
-            console().print(plain(as_json(_fields(one))), soft_wrap=True)
+            console().print(plain(as_json(fields_of_type(one))), soft_wrap=True)
     elif entry:
         print_type(entry, given.type, console())
     else:
         print_types(console())
     return 0
-
-
-def _fields(entry: EventType) -> dict[str, Any]:
-    """Return an event type for --json."""
-    severities = [severity.label for severity in reversed(entry.severities)]
-    names = {"name": entry.name, "alias": entry.alias}
-    return {**names, "meaning": entry.summary, "severities": severities, "sent_by": entry.sender.value}
 
 
 def print_types(out: Console) -> None:

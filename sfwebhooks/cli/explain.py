@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks.errors import SelectionError
+from sfwebhooks.errors import HostDatabaseError, SelectionError
 from sfwebhooks.events import (
     WebhookEvent,
     clean_text,
@@ -23,7 +22,7 @@ from sfwebhooks.events import (
     printable,
     timestamp,
 )
-from sfwebhooks.outbox.file import FILE
+from sfwebhooks.inspection.explanation import Because, Explained, Explanation
 from sfwebhooks.outbox.listing import ALIKE, PREFIX_LEAST
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.redaction import for_people
@@ -33,7 +32,6 @@ from sfwebhooks.scan.from_host import found as found_in
 from sfwebhooks.scan.from_host import result_of
 from sfwebhooks.scan.lifecycle import ended, started
 from sfwebhooks.terminal.arguments import add_config, add_json, endpoint_named, folder, settings
-from sfwebhooks.terminal.explanation import Because, Explained, Explanation
 from sfwebhooks.terminal.output import as_json, console, plain, print_hanging
 from sfwebhooks.text import in_line, moment, text_of
 
@@ -76,7 +74,7 @@ def add(commands: Any) -> None:
 def _explain(given: argparse.Namespace) -> int:
     found, out, now = settings(given), console(), time.time()
     try:
-        with closing(Outbox(folder(given) / FILE, listing=True)) as outbox:
+        with closing(Outbox(found.place(folder(given)), listing=True)) as outbox:
             event = _event(given, outbox)
             explanation = Explanation(event, outbox, found, now)
             names = explanation.endpoints
@@ -86,7 +84,7 @@ def _explain(given: argparse.Namespace) -> int:
                 _print_event(event, out)
             for name in names:
                 _print(explanation.of(name), event, given, out)
-    except sqlite3.Error as error:
+    except HostDatabaseError as error:
         raise SelectionError(f"SpiderFoot's database cannot be read: {error}") from error
     if not names and not given.json:
         out.print("No endpoints: sfwebhooks create NAME adds one.")
@@ -102,7 +100,7 @@ def _event(given: argparse.Namespace, outbox: Outbox) -> WebhookEvent:
     Raises:
         SelectionError: none or several have that id.
         OutboxError: the outbox cannot be read.
-        sqlite3.Error: the host's database cannot be read.
+        HostDatabaseError: the host's database cannot be read.
     """
     text = given.id.strip().lower()
     if given.scan is None:

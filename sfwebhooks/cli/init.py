@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sfwebhooks.config import settings as config
 from sfwebhooks.config.file import JSON
+from sfwebhooks.config.location import find_file, named
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox.permissions import make
-from sfwebhooks.scan.host_database import saved_options
+from sfwebhooks.scan.own_host import saved_options
 from sfwebhooks.terminal.arguments import add_config, folder
 from sfwebhooks.terminal.output import console, plain
 
@@ -65,9 +65,9 @@ def _place(given: argparse.Namespace) -> Path:
         ConfigError: there is one already.
     """
     if given.config:
-        return config.named(given.config)
+        return named(given.config)
     place = given.folder or folder(given)
-    found = config.find_file(saved_options(place).get("config", ""), place)
+    found = find_file(saved_options(place).get("config", ""), place)
     if found and os.path.lexists(found):
         raise _exists(found)
     return found or place / "webhooks.ini"

@@ -8,11 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sfwebhooks.config.settings import find_file
+from sfwebhooks.config.location import find_file
 from sfwebhooks.errors import ConfigError, InstallError
-from sfwebhooks.host.hosts import data_folder_of, forget, remember, used_folder
+from sfwebhooks.host.hosts import data_folder_of, forget, limits_of_host, remember, used_folder
 from sfwebhooks.host.install import SHIM, install, modules_folder, uninstall
-from sfwebhooks.scan.host_database import saved_options
+from sfwebhooks.scan.own_host import saved_options
 from sfwebhooks.terminal.arguments import add_json
 from sfwebhooks.terminal.output import console, show_result
 
@@ -44,6 +44,7 @@ def _install(given: argparse.Namespace) -> int:
     lines = [
         f"Installed {path}.",
         f"SpiderFoot must run with this Python, where the package is installed: {sys.executable}",
+        *limits_of_host(spiderfoot),
     ]
     try:
         data = data_folder_of(spiderfoot)

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sfwebhooks.config.secret_file import write_secret
 from sfwebhooks.events import printable
 from sfwebhooks.signing_keys import WHPK_HINT, new_whsec, new_whsk, receiver_form
-from sfwebhooks.terminal.secret_file import write_secret
 
 
 def add(commands: Any) -> None:

@@ -10,9 +10,10 @@ from rich.console import Console
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
+from sfwebhooks.inspection.filter_words import profile_of
 from sfwebhooks.terminal.arguments import add_config, add_json, settings
-from sfwebhooks.terminal.filter_words import print_profiles, profile_of
 from sfwebhooks.terminal.output import as_json, console, plain, table
+from sfwebhooks.terminal.profiles import print_profiles
 from sfwebhooks.text import amount
 
 

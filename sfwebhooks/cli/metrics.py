@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from sfwebhooks.errors import ConfigError, OutboxError
-from sfwebhooks.files import demand_regular, is_deleted
-from sfwebhooks.outbox.file import FILE
+from sfwebhooks.files import demand_regular
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.postgres.dsn import is_missing
 from sfwebhooks.outbox.totals import Totals
 from sfwebhooks.terminal.arguments import add_config, demand_prometheus, folder, said, settings
 
@@ -52,15 +52,16 @@ def _metrics(given: argparse.Namespace) -> int:
 
     from sfwebhooks.metrics import OutboxMetrics
 
-    found, path = settings(given), folder(given) / FILE
-    with closing(OutboxMetrics(path, lambda: found)) as metrics:
+    found = settings(given)
+    place = found.place(folder(given))
+    with closing(OutboxMetrics(place, lambda: found)) as metrics:
         if not given.textfile:
             sys.stdout.write(generate_latest(metrics.registry()).decode())
             return 0
         _write(given.textfile, metrics.registry())
-    if not is_deleted(path):
-        with closing(Outbox(path)) as outbox, suppress(OutboxError):
-            Totals(outbox.file).count()  # such a file is written again and again
+    if not is_missing(place):
+        with closing(Outbox(place)) as outbox, suppress(OutboxError):
+            Totals(outbox.database).count()  # such a file is written again and again
     return 0
 
 

@@ -10,10 +10,11 @@ from rich.console import Console
 
 from sfwebhooks.delivery.moving import move
 from sfwebhooks.errors import SelectionError
+from sfwebhooks.inspection.fields import counted_deliveries, total
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
 from sfwebhooks.terminal.arguments import endpoint_named
-from sfwebhooks.terminal.delivery_table import counted_deliveries, print_counts, total
+from sfwebhooks.terminal.delivery_table import print_counts
 from sfwebhooks.terminal.output import plain, show_result
 from sfwebhooks.terminal.selection_arguments import add_choice, choice, demand, on_outbox
 

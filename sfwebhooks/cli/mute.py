@@ -14,14 +14,14 @@ from sfwebhooks.cli.sightings import fields_of_mute
 from sfwebhooks.config.values import seconds_with_unit
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import clean_text, printable
-from sfwebhooks.files import is_deleted
 from sfwebhooks.fingerprints import SIZE, canonical, of_event
-from sfwebhooks.outbox.file import FILE
+from sfwebhooks.inspection.fields import SHORT
 from sfwebhooks.outbox.listing import ALIKE, PREFIX_LEAST
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.postgres.dsn import is_missing
 from sfwebhooks.outbox.sightings import Mute
-from sfwebhooks.terminal.arguments import add_config, add_json, endpoint_named, folder, said
-from sfwebhooks.terminal.delivery_table import SHORT, short_time
+from sfwebhooks.terminal.arguments import add_config, add_json, endpoint_named, outbox_place, said
+from sfwebhooks.terminal.delivery_table import short_time
 from sfwebhooks.terminal.output import as_json, console, no_outbox, plain, show_result, stacked, table
 from sfwebhooks.text import amount, moment
 
@@ -69,17 +69,17 @@ def add(commands: Any) -> None:
 
 
 def _mute(given: argparse.Namespace) -> int:
-    path, out = folder(given) / FILE, console()
+    place, out = outbox_place(given), console()
     if given.id is None:
         if given.endpoint or given.span or given.target:
             raise SelectionError("give an ID: a fingerprint, or the id of an event or a delivery")
         return _list(given, out)
     endpoint = "" if given.endpoint is None else endpoint_named(given, given.endpoint).name
-    if is_deleted(path):
-        raise SelectionError(no_outbox(path))
+    if is_missing(place):
+        raise SelectionError(no_outbox(place))
     now = time.time()
     until = None if given.span is None else now + given.span
-    with closing(Outbox(path)) as outbox:
+    with closing(Outbox(place)) as outbox:
         target, found, kind = _meant(given, outbox)
         outbox.sightings.mute(target, (found, kind), endpoint, until, now)
     made = Mute(target, found, endpoint, kind, until, now)
@@ -91,10 +91,10 @@ def _mute(given: argparse.Namespace) -> int:
 
 
 def _unmute(given: argparse.Namespace) -> int:
-    path = folder(given) / FILE
-    if is_deleted(path):
-        raise SelectionError(no_outbox(path))
-    with closing(Outbox(path)) as outbox:
+    place = outbox_place(given)
+    if is_missing(place):
+        raise SelectionError(no_outbox(place))
+    with closing(Outbox(place)) as outbox:
         target, found, kind = _meant(given, outbox)
         removed = outbox.sightings.unmute(target, found, given.endpoint)
     words = f"{kind or 'The finding'} at {target} ({found.hex()[:SHORT]})"
@@ -105,10 +105,10 @@ def _unmute(given: argparse.Namespace) -> int:
 
 
 def _list(given: argparse.Namespace, out: Console) -> int:
-    path = folder(given) / FILE
+    place = outbox_place(given)
     mutes: list[Mute] = []
-    if not is_deleted(path):
-        with closing(Outbox(path, listing=True)) as outbox:
+    if not is_missing(place):
+        with closing(Outbox(place, listing=True)) as outbox:
             mutes = outbox.sightings.mutes(time.time())
     if given.json:
         for mute in mutes:

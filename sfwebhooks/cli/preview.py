@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 import argparse
-import gzip
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sfwebhooks.authentication import credentials
-from sfwebhooks.cli.drawing import draw, page
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxBusyError, OutboxError, SelectionError, WebhooksError, is_shortage
 from sfwebhooks.events import Batch, Delivery, clean_text, printable
 from sfwebhooks.examples import examples_for, readdressed
-from sfwebhooks.files import demand_regular, is_deleted
+from sfwebhooks.files import demand_regular
 from sfwebhooks.formats import FORMATS, redaction_of, render
-from sfwebhooks.network.sender import as_sent
+from sfwebhooks.inspection.chosen_example import named_example
+from sfwebhooks.inspection.drawing import draw, page
+from sfwebhooks.inspection.requests import masked_body, shown_request
 from sfwebhooks.outbox.claim import Limits
-from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.listing import Listing
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.postgres.dsn import is_missing
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.own_secrets import MASK, Mask
 from sfwebhooks.reasons import Unsent
 from sfwebhooks.redaction import explained
 from sfwebhooks.screening import withheld_by
 from sfwebhooks.sending import limits_of
-from sfwebhooks.signing import sign
-from sfwebhooks.terminal.arguments import add_config, endpoint_named, folder, named_example, settings, without_mistake
+from sfwebhooks.terminal.arguments import add_config, endpoint_named, outbox_place, settings, without_mistake
 from sfwebhooks.terminal.output import note
 from sfwebhooks.text import amount
 
@@ -100,7 +96,7 @@ def _preview(given: argparse.Namespace) -> int:
 
     def request(batch: Batch) -> bytes:
         applied.update(dict.fromkeys(_applied(batch, endpoint)))
-        return shown_request(batch, endpoint, mask)
+        return shown_request(batch, endpoint, mask).raw
 
     def drawn(batch: Batch) -> tuple[str, str]:
         applied.update(dict.fromkeys(_applied(batch, endpoint)))
@@ -190,36 +186,6 @@ def _write_page(path: Path, endpoint: Endpoint, messages: list[tuple[str, str]])
     print(f"{path}: {amount(len(messages), 'message')}")
 
 
-def shown_request(batch: Batch, endpoint: Endpoint, mask: Mask | None) -> bytes:
-    """Return the request for a delivery, or for several.
-
-    Args:
-        mask: masks the secrets in it; None: nothing is masked.
-    """
-    request = sign(render(batch, endpoint), batch, endpoint, time.time())
-    if endpoint.token_url:  # a token is fetched only to send something
-        request = replace(request, headers={**request.headers, "Authorization": f"Bearer {MASK}"})
-    head, end, body = as_sent(request, endpoint).partition(b"\r\n\r\n")
-    body = gzip.decompress(body) if endpoint.compress else body
-    if mask is None:
-        return head + end + body
-    first, *lines = head.decode("latin-1").split("\r\n")
-    method, _, version = first.split(" ")
-    headers = [line.partition(": ") for line in lines]
-    form = FORMATS[endpoint.format]
-    secret = {name.lower() for name in credentials(endpoint, form.key_header, form.scheme)}
-    secret |= {"authorization"}
-    shown = [f"{name}: {MASK if name.lower() in secret else value}" for name, _, value in headers]
-    # the path and the query of a URL may be a credential
-    return "\r\n".join((f"{method} /{MASK} {version}", *shown)).encode("latin-1") + end + masked_body(body, mask)
-
-
-def masked_body(body: bytes, mask: Mask | None) -> bytes:
-    """Return a body without the secrets that its format puts into it."""
-    text = body.decode()
-    return mask.over(text, (1 + len(MASK)) * len(text)).encode() if mask else body
-
-
 def _show(request: bytes) -> None:
     """Print a request: its bytes into a pipe or a file, only visible characters on a terminal."""
     if sys.stdout.isatty():
@@ -235,10 +201,10 @@ def _show(request: bytes) -> None:
 def _sources(given: argparse.Namespace, endpoint: Endpoint) -> Iterator[list[Source[Delivery]]]:
     """Enter with the messages that the command line asks for, in their order."""
     if given.delivery or given.scan:
-        path = folder(given) / FILE
-        if is_deleted(path):
-            raise SelectionError(f"there is no outbox {path}: no scan has had webhooks yet")
-        with closing(Outbox(path, listing=True)) as outbox:
+        place = outbox_place(given)
+        if is_missing(place):
+            raise SelectionError(f"there is no outbox {place}: no scan has had webhooks yet")
+        with closing(Outbox(place, listing=True)) as outbox:
             yield [(one, partial(_stored, one, endpoint, outbox.listing)) for one in _ids(given, outbox.listing)]
     elif not given.event and (found := list(examples_for(endpoint))):
         usual = [one for one in reversed(found) if one.event.type == EXAMPLE]  # the least severe first

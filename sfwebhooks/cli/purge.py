@@ -14,19 +14,14 @@ from rich.console import Console
 from sfwebhooks.config.values import seconds_with_unit
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import clean_text
+from sfwebhooks.inspection.fields import Counts, counted_deliveries, total
+from sfwebhooks.inspection.live_state import ATTENTION
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.postgres.dsn import Dsn
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
 from sfwebhooks.terminal.arguments import add_config, said
-from sfwebhooks.terminal.delivery_table import (
-    Counts,
-    counted_deliveries,
-    print_counts,
-    print_left,
-    print_numbers,
-    total,
-)
-from sfwebhooks.terminal.live_state import ATTENTION
+from sfwebhooks.terminal.delivery_table import print_counts, print_left, print_numbers
 from sfwebhooks.terminal.output import console, plain
 from sfwebhooks.terminal.selection_arguments import demand, on_outbox
 from sfwebhooks.text import moment
@@ -142,14 +137,16 @@ def _is_gone(records: Outbox, trouble: str, out: Console) -> bool:
         trouble: why it could not be overwritten; empty: it was.
     """
     name, folder = records.path.name, records.path.resolve().parent
+    is_file = not isinstance(records.place, Dsn)
+    where = f"{name} or {name}-wal" if is_file else f"the tables of {records.place}"
     there = console()
     if trouble:
-        there.print(
-            plain(f"Deleted content may still be in {name} or {name}-wal: {trouble}.", "yellow"), soft_wrap=True
-        )
+        there.print(plain(f"Deleted content may still be in {where}: {trouble}.", "yellow"), soft_wrap=True)
         there.print("sfwebhooks run tries that again within an hour, and the same command at once.")
-    else:
+    elif is_file:
         out.print(f"What was deleted is overwritten in {name} and {name}-wal; backups are not changed.")
+    else:
+        out.print(f"What was deleted is removed from {where}; the server's log and backups are not changed.")
     aside = sorted(folder.glob(f"{name}.corrupt-*"))
     for path in aside:
         there.print(plain(f"{path} was set aside earlier and may still have it: delete it.", "yellow"), soft_wrap=True)

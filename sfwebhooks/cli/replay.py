@@ -11,10 +11,11 @@ from rich.console import Console
 
 from sfwebhooks.config.values import rate
 from sfwebhooks.delivery.status import waiting_lines
+from sfwebhooks.inspection.fields import counted_deliveries, total
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
 from sfwebhooks.terminal.arguments import known_settings, said
-from sfwebhooks.terminal.delivery_table import counted_deliveries, print_counts, total
+from sfwebhooks.terminal.delivery_table import print_counts
 from sfwebhooks.terminal.output import show_result
 from sfwebhooks.terminal.selection_arguments import add_choice, choice, demand, on_outbox
 from sfwebhooks.text import duration
@@ -57,6 +58,6 @@ def _replay(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     pace = f", the last one in {duration((number - 1) * given.rate)}" if given.rate and number > 1 else ""
     words = f"{counted_deliveries(number)} will be sent again{pace}."
     names = records.listing.counts(replace(chosen, states=(State.WAITING,))).keys()
-    lines = waiting_lines(records.path, known_settings(given), names)
+    lines = waiting_lines(records.place, known_settings(given), names)
     show_result(given, out, {"replayed": number, "already_waiting": waiting}, words, *already, *lines)
     return 0

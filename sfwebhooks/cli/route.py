@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -16,19 +15,11 @@ from sfwebhooks.catalogue import EventType, type_named
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.config.values import nearest
 from sfwebhooks.delivery.status import switch_of
-from sfwebhooks.endpoints import EVENT_NAMES, FINDINGS, RISK_NAMES, SPECIALS, Endpoint
-from sfwebhooks.errors import ConfigError, SelectionError
-from sfwebhooks.events import WebhookEvent, clean_text, printable
+from sfwebhooks.endpoints import ALERTS, EVENT_NAMES, FINDINGS, RISK_NAMES, SPECIALS, Endpoint
+from sfwebhooks.errors import ConfigError, HostDatabaseError, SelectionError
+from sfwebhooks.events import Scan, WebhookEvent, clean_text, printable
 from sfwebhooks.examples import example
-from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.reasons import Withheld
-from sfwebhooks.scan.backfill import Past, past_scan
-from sfwebhooks.scan.forecast import Forecast, forecast
-from sfwebhooks.screening import ALERTS, COMPARISON, CORRELATION, withheld_by
-from sfwebhooks.severity import SEVERITY_OF_TYPE, Severity, special_of
-from sfwebhooks.terminal.arguments import add_config, add_json, endpoint_named, folder, settings
-from sfwebhooks.terminal.filter_words import (
+from sfwebhooks.inspection.filter_words import (
     CONTENTS,
     KINDS,
     filters_of,
@@ -37,6 +28,13 @@ from sfwebhooks.terminal.filter_words import (
     profile_of,
     redaction_words,
 )
+from sfwebhooks.inspection.forecast_fields import fields_of_forecast
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.scan.backfill import Past, past_scan
+from sfwebhooks.scan.forecast import Forecast, forecast
+from sfwebhooks.screening import COMPARISON, CORRELATION, withheld_by
+from sfwebhooks.severity import SEVERITY_OF_TYPE, Severity, special_of
+from sfwebhooks.terminal.arguments import add_config, add_json, endpoint_named, outbox_place, settings
 from sfwebhooks.terminal.output import as_json, console, plain, print_hanging
 from sfwebhooks.text import amount, counted, moment
 
@@ -55,6 +53,8 @@ EXAMPLES = (
     "examples:\n  sfwebhooks route\n  sfwebhooks route EMAILADDR_COMPROMISED\n"
     "  sfwebhooks route --scan 5909AA61 --endpoint new_siem"
 )
+#: in which findings are, whatever its target
+A_SCAN = Scan("", "", "", "")
 
 
 def add(commands: Any) -> None:
@@ -156,7 +156,7 @@ def _of_host_type(host_type: str, found: Settings) -> Iterator[WebhookEvent]:
     kinds = [False, True] if special and found.enrichment.raises and host_type.startswith("VULNERABILITY") else [False]
     for exploited in kinds:
         severity = severities.of(host_type, 0, exploited)
-        yield WebhookEvent("", RISK_NAMES[severity], severity, 0.0, {"event_type": host_type}, None, special)
+        yield WebhookEvent("", RISK_NAMES[severity], severity, 0.0, {"event_type": host_type}, A_SCAN, special)
 
 
 def _of_type(entry: EventType) -> Iterator[WebhookEvent]:
@@ -167,7 +167,7 @@ def _of_type(entry: EventType) -> Iterator[WebhookEvent]:
     for severity in entry.severities or (sorted(Severity, reverse=True) if is_special else [made.severity]):
         if is_finding:
             special = entry.name if is_special else None
-            yield WebhookEvent("", RISK_NAMES[severity], severity, 0.0, {}, None, special)
+            yield WebhookEvent("", RISK_NAMES[severity], severity, 0.0, {}, A_SCAN, special)
         else:
             yield replace(made, severity=severity)
 
@@ -215,9 +215,9 @@ def _host_type_words(host_type: str, events: Sequence[WebhookEvent], found: Sett
 
 
 def _route_scan(given: argparse.Namespace, found: Settings, endpoints: Sequence[Endpoint], out: Console) -> int:
-    path = folder(given) / FILE
+    place = outbox_place(given)
     try:
-        with closing(Outbox(path, listing=True)) as outbox:
+        with closing(Outbox(place, listing=True)) as outbox:
             past = past_scan(outbox, given.scan, given.dead, found.enrichment)
             if not given.json:
                 out.print(plain(_head(past)))
@@ -225,10 +225,10 @@ def _route_scan(given: argparse.Namespace, found: Settings, endpoints: Sequence[
             for endpoint in endpoints:
                 known = forecast(outbox, endpoint, past)
                 if given.json:
-                    out.print(plain(as_json(_fields(endpoint, known, past))), soft_wrap=True)
+                    out.print(plain(as_json(fields_of_forecast(endpoint, known, past))), soft_wrap=True)
                 else:
                     print_forecast(endpoint, known, past, out)
-    except sqlite3.Error as error:
+    except HostDatabaseError as error:
         raise SelectionError(f"SpiderFoot's database cannot be read: {error}") from error
     if not given.json:
         _print_others(found, given, out)
@@ -267,20 +267,3 @@ def print_forecast(endpoint: Endpoint, known: Forecast, past: Past, out: Console
 
 def _by_number(counts: Mapping[Any, int]) -> list[tuple[Any, int]]:
     return sorted(counts.items(), key=lambda item: -item[1])
-
-
-def _fields(endpoint: Endpoint, known: Forecast, past: Past) -> dict[str, Any]:
-    withheld: Mapping[Withheld, int] = known.withheld
-    return {
-        "endpoint": endpoint.name,
-        "scan": past.scan.id,
-        "deliveries": known.number,
-        "names": dict(known.sent),
-        "withheld": {reason.value: number for reason, number in withheld.items()},
-        "redacted": dict(known.redacted),
-        "messages": known.messages,
-        "seconds": round(known.seconds, 1),
-        "has": known.has,
-        "deleted": known.deleted,
-        "mistake": endpoint.mistake or None,
-    }

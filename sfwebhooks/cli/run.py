@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from sfwebhooks.errors import ConfigError
-from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.permissions import permission_warnings
+from sfwebhooks.outbox.postgres.dsn import Place, local_path
 from sfwebhooks.service import Need, Service
 from sfwebhooks.terminal.arguments import (
     add_config,
@@ -42,7 +42,8 @@ def add(commands: Any) -> None:
         "--metrics",
         type=said(parsed_address),
         metavar="ADDRESS:PORT",
-        help="serve metrics for Prometheus at this address, such as 127.0.0.1:9464, path /metrics",
+        help="serve metrics for Prometheus at this address, such as 127.0.0.1:9464, path /metrics, and the probes /live"
+        " and /ready",
     )
     how.add_argument(
         "--while-needed",
@@ -63,21 +64,22 @@ def _run(given: argparse.Namespace) -> int:
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda *_: reload.set())
     found = settings(given)
-    for text in (*found.mistakes, *found.warnings, *permission_warnings(folder(given) / FILE)):
+    place = found.place(folder(given))
+    for text in (*found.mistakes, *found.warnings, *permission_warnings(local_path(place))):
         logging.getLogger("spiderfoot.webhooks").warning("webhooks: %s", text)
     if not found.endpoints and found.enabled is not False:
         raise ConfigError("there is no usable endpoint: sfwebhooks check shows why")
-    path = folder(given) / FILE
-    need = Need(path, given.module, time.monotonic()) if given.while_needed else None
-    service = Service(lambda: settings(given), path)
-    with _metrics(given, path, service):
+    need = Need(place, given.module, time.monotonic()) if given.while_needed else None
+    service = Service(lambda: settings(given), place)
+    with _metrics(given, place, service):
         return 0 if service.run(stop, reload, need) else 1
 
 
-def _metrics(given: argparse.Namespace, path: Path, service: Service) -> AbstractContextManager[object]:
+def _metrics(given: argparse.Namespace, place: Place, service: Service) -> AbstractContextManager[object]:
     """Return a context in which the metrics can be read, if they are wanted."""
     if not given.metrics:
         return nullcontext()
     from sfwebhooks.metrics_server import exposed_metrics
 
-    return exposed_metrics(given.metrics, path, lambda: service.settings)
+    probes = {"/live": lambda: service.is_turning, "/ready": lambda: service.is_ready}
+    return exposed_metrics(given.metrics, place, lambda: service.settings, probes)

@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
 
 from sfwebhooks.attempts import Attempt
-from sfwebhooks.delivery.status import situations, why_waiting
 from sfwebhooks.delivery.troubleshooting import cure, meaning
 from sfwebhooks.errors import SelectionError
-from sfwebhooks.events import Delivery, WebhookEvent, clean_text, timestamp
-from sfwebhooks.fingerprints import of_event
-from sfwebhooks.formats import redaction_of
-from sfwebhooks.outbox.listing import Record
+from sfwebhooks.events import WebhookEvent, clean_text, timestamp
+from sfwebhooks.inspection.delivery import Detail, detail_of, readable_data, waits_of
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.redaction import Rules, explained
+from sfwebhooks.outbox.records import Record
 from sfwebhooks.retry import State
 from sfwebhooks.terminal.arguments import add_config, add_json, known_settings
-from sfwebhooks.terminal.delivery_table import SHORT, fields_of, fields_of_attempt
 from sfwebhooks.terminal.output import as_json, plain, table
 from sfwebhooks.terminal.selection_arguments import on_outbox
 from sfwebhooks.text import amount, in_line, moment, text_of
 
 #: characters of a finding
 DATA = 200
-#: for an endpoint that the settings do not have, or that has no rules
-FOR_PEOPLE = Rules(has_default=True)
 #: which attempts do not use up a retry
 SPARED = (
     "the others were before a replay, in a batch that was split, about a message that was pending, or failed while the"
@@ -54,33 +47,21 @@ def add_show(commands: Any, words: str, state: State | None, example: str) -> No
 
 
 def _show(given: argparse.Namespace, records: Outbox, out: Console) -> int:
-    record = _record(given, records)
-    attempts, delivery = records.listing.attempts(record.id), records.listing.delivery(record.id)
-    found = known_settings(given)
-    endpoint = next((one for one in found.known if one.name == record.endpoint), None) if found else None
-    rules = redaction_of(endpoint) if endpoint else FOR_PEOPLE
+    record, found = _record(given, records), known_settings(given)
+    detail = detail_of(record, records, found)
     if given.json:
-        event, _ = _redacted(delivery, rules)
-        out.print(plain(as_json(_fields(record, attempts, event))), soft_wrap=True)
+        out.print(plain(as_json(detail.fields(detail.shown(detail.rules)[0]))), soft_wrap=True)
         return 0
-    # others read a terminal too, and copy from it into tickets
-    event, words = _redacted(delivery, FOR_PEOPLE if rules.are_empty else rules)
-    if words and rules.are_empty:
-        words += " only here; it is sent as it is"
     rows = table("", "")
     rows.show_header = False
-    waits = ""
-    if record.state is State.WAITING:
-        states = situations(records.path, found, record.endpoint.__eq__)
-        waits = "".join(why_waiting(one, time.time()) for one in states)
-    others = records.listing.others_of(record)
-    for name, value in _lines(record, event, len(attempts), (waits, words), others):
+    waits, _ = waits_of(record, records, found)
+    for name, value in _lines(detail, waits, records.listing.others_of(record)):
         rows.add_row(plain(name, "bold"), plain(value))
-    its = _fingerprint(delivery)
+    its = detail.fingerprint
     if its:
         rows.add_row(plain("fingerprint", "bold"), plain(f"{its}: sfwebhooks mute {its}"))
     out.print(rows)
-    _print_attempts(attempts, out)
+    _print_attempts(detail.attempts, out)
     return 0
 
 
@@ -101,36 +82,15 @@ def _record(given: argparse.Namespace, records: Outbox) -> Record:
         ) from error
 
 
-def _fingerprint(delivery: Delivery | None) -> str:
-    """Return the beginning of the fingerprint of a finding or correlation of a scan, by which it can be muted."""
-    if delivery is None or delivery.event.scan is None or not delivery.event.scan.target:
-        return ""
-    try:
-        found = of_event(delivery.event)
-    except ValueError:  # it is damaged, which is shown
-        return ""
-    return found.hex()[:SHORT] if found else ""
-
-
-def _fields(record: Record, attempts: Sequence[Attempt], event: WebhookEvent | None) -> dict[str, Any]:
-    return {
-        **fields_of(record),
-        "at": event and timestamp(event.at),
-        "data": event and _data(event),
-        "log": [fields_of_attempt(attempt) for attempt in attempts],
-    }
-
-
-def _lines(
-    record: Record, event: WebhookEvent | None, attempts: int, said: tuple[str, str], others: int
-) -> Iterator[tuple[str, str]]:
+def _lines(detail: Detail, waits: str, others: int) -> Iterator[tuple[str, str]]:
     """Yield the lines.
 
     Args:
-        said: why it waits, and how its data were redacted.
+        waits: why it waits.
         others: number of deliveries that went in its digest with it.
     """
-    waits, words = said
+    record = detail.record
+    delivery, _ = detail.shown(detail.rules_for_people)
     yield "delivery", record.id
     yield "endpoint", record.endpoint
     yield "state", _state(record)
@@ -143,14 +103,15 @@ def _lines(
     if waits:
         yield "waits", waits
     yield "accepted", f"{moment(record.accepted_at)}{f', for replay {record.replays}' if record.replays else ''}"
-    yield "attempts", _attempts(record.attempts, attempts)
+    yield "attempts", _attempts(record.attempts, len(detail.attempts))
     if record.batch:
         yield ("digest", f"{record.batch}, with {amount(others, 'other')}") if others else ("batch", record.batch)
     yield "event", f"{record.name}{'' if record.name == record.type else f' ({record.type})'}, {record.severity.label}"
     yield "event id", record.event_id
-    if event:
-        yield "happened", moment(event.at)
-        yield from _finding(event)
+    if delivery:
+        yield "happened", moment(delivery.event.at)
+        yield from _finding(delivery.event)
+    words = detail.redaction_for_people()
     if words:
         yield "redacted", words
     if record.scan_id:
@@ -170,7 +131,7 @@ def _state(record: Record) -> str:
 
 def _finding(event: WebhookEvent) -> Iterator[tuple[str, str]]:
     """Yield the finding."""
-    data = _data(event)
+    data = readable_data(event)
     if data is None:
         yield "data", "the stored data is not JSON: the outbox was changed by another program or is damaged"
         return
@@ -178,25 +139,6 @@ def _finding(event: WebhookEvent) -> Iterator[tuple[str, str]]:
     if host_type:
         yield "finding", f"{host_type}{f' by {module}' if module else ''}"
         yield "", in_line(text_of(data, "data"), DATA)
-
-
-def _redacted(delivery: Delivery | None, rules: Rules) -> tuple[WebhookEvent | None, str]:
-    """Return the event of a delivery as its endpoint gets it, and the rules that changed it in words."""
-    if delivery is None:
-        return None, ""
-    try:
-        shown, applied = explained(delivery, rules)
-    except ValueError:  # it is damaged, which is shown
-        return delivery.event, ""
-    return shown.event, ", ".join(applied)
-
-
-def _data(event: WebhookEvent) -> dict[str, Any] | None:
-    """Return an event's data, None if it cannot be read."""
-    try:
-        return dict(event.data)
-    except ValueError:
-        return None
 
 
 def _print_attempts(attempts: Sequence[Attempt], out: Console) -> None:

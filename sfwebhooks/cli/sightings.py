@@ -15,6 +15,7 @@ from rich.text import Text
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import clean_text, timestamp
 from sfwebhooks.fingerprints import canonical
+from sfwebhooks.inspection.fields import SHORT
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.sighting_list import Presence, Sighted, Sighting, SightingFilter
 from sfwebhooks.outbox.sightings import Mute
@@ -23,8 +24,8 @@ from sfwebhooks.scan.sighted import data_of
 from sfwebhooks.screening import CORRELATION
 from sfwebhooks.severity import Severities, Severity
 from sfwebhooks.terminal.arguments import add_config, settings
-from sfwebhooks.terminal.delivery_table import PIPE, SHORT, WIDE, short_time
-from sfwebhooks.terminal.output import GAP, as_json, plain, table
+from sfwebhooks.terminal.delivery_table import PIPE, WIDE, short_time
+from sfwebhooks.terminal.output import GAP, as_json, plain, show_end, table
 from sfwebhooks.terminal.selection_arguments import add_listing, on_outbox
 from sfwebhooks.text import in_line
 
@@ -116,9 +117,7 @@ def _sightings(given: argparse.Namespace, records: Outbox, out: Console) -> int:
         return 0
     if lines:
         _print(lines, out)
-    if not given.quiet:
-        more = f" Only {given.limit} are shown: --limit N shows more." if len(found) > given.limit else ""
-        out.print(plain(f"Times are UTC.{more}" if shown else "No sightings."))
+    show_end(given, out, len(found), "No sightings.")
     return 0
 
 
@@ -219,9 +218,7 @@ def _print_targets(targets: Sequence[Sighted], given: argparse.Namespace, out: C
         rows.add_row(plain(one.target), str(one.scans), str(one.complete), short_time(one.last_at, out))
     if shown:
         out.print(rows)
-    if not given.quiet:
-        more = f" Only {given.limit} are shown: --limit N shows more." if len(targets) > given.limit else ""
-        out.print(plain(f"Times are UTC.{more}" if shown else NOTHING))
+    show_end(given, out, len(targets), NOTHING)
 
 
 def _masked(kind: str, data: str) -> str:

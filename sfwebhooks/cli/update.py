@@ -6,20 +6,21 @@ import argparse
 from contextlib import closing
 from typing import Any
 
+from sfwebhooks.config.applying import secret_file
 from sfwebhooks.config.editing import Edit
 from sfwebhooks.doctor.installation import module_warnings
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError, OutboxError
 from sfwebhooks.events import clean_text
 from sfwebhooks.files import is_deleted
-from sfwebhooks.outbox.file import FILE
+from sfwebhooks.inspection.fields import counted_deliveries
+from sfwebhooks.inspection.live_state import ATTENTION
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.postgres.dsn import is_missing
 from sfwebhooks.reasons import DeadReason
-from sfwebhooks.terminal.arguments import add_config, folder, settings, settings_file
+from sfwebhooks.terminal.arguments import add_config, outbox_place, settings, settings_file
 from sfwebhooks.terminal.asking import can_ask, confirmed
-from sfwebhooks.terminal.delivery_table import counted_deliveries
-from sfwebhooks.terminal.editing import add_values, given_values, secret_file, write_edit
-from sfwebhooks.terminal.live_state import ATTENTION
+from sfwebhooks.terminal.editing import add_values, given_values, write_edit
 from sfwebhooks.terminal.output import console, note, plain
 from sfwebhooks.text import duration
 
@@ -135,11 +136,11 @@ def _is_off(given: argparse.Namespace) -> bool:
 
 def _waiting(given: argparse.Namespace) -> int:
     """Return the number of deliveries that wait for an endpoint; 0 also if it is not known."""
-    path = folder(given) / FILE
-    if is_deleted(path):
+    place = outbox_place(given)
+    if is_missing(place):
         return 0
     try:
-        with closing(Outbox(path, listing=True)) as outbox:
+        with closing(Outbox(place, listing=True)) as outbox:
             return outbox.listing.backlog(given.name).waiting
     except OutboxError as error:
         note(f"{error}; how many deliveries are waiting for {given.name} is not known")

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from sfwebhooks.errors import CaptureError, ConfigError
+from sfwebhooks.inspection.choosing import parsed_time
 from sfwebhooks.receive.capture import Captured, from_file, from_parts
 from sfwebhooks.receive.diagnosis import Diagnosis, diagnose
 from sfwebhooks.receive.inflating import BODY_MAX
@@ -23,7 +24,6 @@ from sfwebhooks.terminal.arguments import (
     known_secrets,
     named_content,
     named_secrets,
-    parsed_time,
     said,
     without_mistake,
 )

@@ -40,6 +40,8 @@ class Mistake:
     #: the text as written, or "***" if it may be a secret
     value: str
     problem: str
+    #: whether the value is one that was never filled in (`samples`)
+    is_unfilled: bool = False
 
     def __str__(self) -> str:
         section = f" [{self.section}]" if self.section else ""
@@ -145,20 +147,20 @@ class Draft:
         """Return the suggestion of `values.nearest` for a word, unless no more mistakes are noted."""
         return "" if self.is_full else nearest(word, known)
 
-    def wrong(self, entry: Entry, problem: str, show: bool = False) -> None:
+    def wrong(self, entry: Entry, problem: str, show: bool = False, is_unfilled: bool = False) -> None:
         """Note a mistake of an endpoint, or of all; the value is shown only where it cannot be a secret."""
         name, key = entry.place
         words = f"{MASK if self.is_full else entry.shown_key}: {problem}" if key else problem
-        self.note(entry, problem, show)
+        self.note(entry, problem, show, is_unfilled)
         self.broken[name].setdefault(key, printable(f"{words} ([{self.section_of(entry)}])" if not name else words))
 
-    def note(self, entry: Entry, problem: str, show: bool = False) -> None:
+    def note(self, entry: Entry, problem: str, show: bool = False, is_unfilled: bool = False) -> None:
         """Note a mistake without holding an endpoint for it."""
         if self.is_full:
             return
         value = shown(entry.text.partition("\n")[0])[:VALUE_MAX] if show else MASK if entry.text else ""
-        words = (self.section_of(entry), entry.shown_key, value, problem)
-        self.mistakes.append(Mistake(self.file, *map(printable, words)))
+        section, key, value, words = map(printable, (self.section_of(entry), entry.shown_key, value, problem))
+        self.mistakes.append(Mistake(self.file, section, key, value, words, is_unfilled))
 
     def doubt(self, entry: Entry, words: str) -> None:
         """Note a warning about a valid value."""

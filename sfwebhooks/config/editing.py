@@ -22,7 +22,7 @@ from sfwebhooks.config.file import JSON, blocks_of, read_text
 from sfwebhooks.config.sections import NAMELESS, SECTION
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.config.values import nearest
-from sfwebhooks.errors import ConfigError
+from sfwebhooks.errors import ConfigError, NotEditableError
 from sfwebhooks.events import printable
 from sfwebhooks.text_file import decoded_text
 
@@ -69,13 +69,13 @@ def draft_of(text: str, path: Path) -> Draft:
     """Return the draft of a file with a text.
 
     Raises:
-        ConfigError: nothing of it can be used.
+        NotEditableError: nothing of it can be used.
     """
     draft = Draft(str(path), path.parent)
     try:
         read_text(as_read(text), path, draft)
     except ConfigError as error:
-        raise ConfigError(f"{path} {error}") from error
+        raise NotEditableError(f"{path} {error}") from error
     return draft
 
 
@@ -86,12 +86,13 @@ def edited(text: str, edit: Edit, path: Path) -> str:
         path: of the file, for errors; its name says whether other programs have sections in it.
 
     Raises:
-        ConfigError: there is no such endpoint, or already one; or a command cannot make this edit.
+        NotEditableError: a command cannot edit this file.
+        ConfigError: there is no such endpoint, or already one; or the text with this edit would be read differently.
     """
     if path.suffix == JSON:
-        raise ConfigError(f"{path} is JSON, and commands edit INI files only: {BY_HAND}")
+        raise NotEditableError(f"{path} is JSON, and commands edit INI files only: {BY_HAND}")
     if re.search(r"\r(?!\n)|\0", text):
-        raise ConfigError(f"{path} has carriage returns or zeros within its lines: {BY_HAND}")
+        raise NotEditableError(f"{path} has carriage returns or zeros within its lines: {BY_HAND}")
     _demand_lines(edit)
     before = draft_of(text, path)
     _demand_endpoint(before, edit, path)
@@ -150,7 +151,7 @@ def _demand_endpoint(before: Draft, edit: Edit, path: Path) -> None:
     strange = next((entry for entry in names.get(name, {}).values() if entry.meant), None)
     if strange:
         where = before.section_of(strange)
-        raise ConfigError(f"{path}: the section [{where}] has a wrong name: {BY_HAND}")
+        raise NotEditableError(f"{path}: the section [{where}] has a wrong name: {BY_HAND}")
 
 
 # --- the edit itself
@@ -194,16 +195,16 @@ def _only_block(lines: list[str], section: str, path: Path) -> Block:
     """Return the section of this name.
 
     Raises:
-        ConfigError: there is none, or several, or it is too long.
+        NotEditableError: there is none, or several, or it is too long.
     """
     found = [block for block in blocks_of("\n".join(lines)) if block.section == section]
     if not found:
-        raise ConfigError(f"{path}: a section has a wrong name, sfwebhooks check shows which: {BY_HAND}")
+        raise NotEditableError(f"{path}: a section has a wrong name, sfwebhooks check shows which: {BY_HAND}")
     if len(found) > 1:
         places = " and ".join(str(block.line) for block in found)
-        raise ConfigError(f"{path}: the section [{section}] is given twice, in lines {places}: {BY_HAND}")
+        raise NotEditableError(f"{path}: the section [{section}] is given twice, in lines {places}: {BY_HAND}")
     if len(found[0].lines) > SECTION_MAX:
-        raise ConfigError(f"{path}: the section [{section}] has more than {SECTION_MAX:,} lines: {BY_HAND}")
+        raise NotEditableError(f"{path}: the section [{section}] has more than {SECTION_MAX:,} lines: {BY_HAND}")
     return found[0]
 
 
@@ -211,7 +212,7 @@ def _parsed(block: Block, path: Path) -> _Lines:
     """Return the lines of a section for editing, under a header of its own.
 
     Raises:
-        ConfigError: ConfigUpdater cannot read them.
+        NotEditableError: ConfigUpdater cannot read them.
     """
     made = _Lines()
     try:
@@ -220,7 +221,7 @@ def _parsed(block: Block, path: Path) -> _Lines:
         number = getattr(error, "lineno", 0) or next((line for line, _ in getattr(error, "errors", ())), 0)
         where = f"line {block.line + number - 1}" if number else f"a line after line {block.line}"
         problem = f'{where} is not "key = value", or repeats a key'
-        raise ConfigError(f"{path}: [{block.section}] cannot be edited by command, {problem}: {BY_HAND}") from None
+        raise NotEditableError(f"{path}: [{block.section}] cannot be edited by command, {problem}: {BY_HAND}") from None
     return made
 
 
@@ -273,10 +274,11 @@ def _without(lines: list[str], block: Block, path: Path) -> list[str]:
 
 def _written(value: str, end: str) -> str:
     """Return a value as it is written in an INI file, further lines indented."""
-    return f"{end}{INDENT}".join(_lines_of(value))
+    return f"{end}{INDENT}".join(lines_of(value))
 
 
-def _lines_of(value: str) -> list[str]:
+def lines_of(value: str) -> list[str]:
+    """Return the lines of a value as they are read back."""
     return [line.strip() for line in value.strip().replace("\r\n", "\n").split("\n")]
 
 
@@ -297,7 +299,7 @@ def _demand_only(before: Draft, after: Draft, edit: Edit, path: Path) -> None:
     for key, value in edit.values.items():
         expected.pop((edit.name, key), None)
         if value is not None:
-            expected[(edit.name, key)] = "\n".join(_lines_of(value))
+            expected[(edit.name, key)] = "\n".join(lines_of(value))
     wrong = sorted({place for place in expected.keys() | found.keys() if expected.get(place) != found.get(place)})
     sections = before.where.keys() ^ after.where.keys()
     meant = {f"{NAMELESS}{edit.name}"} if edit.is_new or edit.is_removed else set()

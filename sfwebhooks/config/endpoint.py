@@ -4,39 +4,39 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from sfwebhooks import files
-from sfwebhooks.authentication import NEEDED, USED, Auth
+from sfwebhooks.authentication import USED
+from sfwebhooks.catalogue import EVENT_TYPES
+from sfwebhooks.config.contradictions import COUNTED_RETRIES, ONLY_WITH, auth_of, contradictions
 from sfwebhooks.config.draft import Draft, Entry
+from sfwebhooks.config.lists import WrongWordsError, words
 from sfwebhooks.config.options import (
     ENDPOINT_OPTIONS,
     OPEN_OPTIONS,
     Option,
     all_options,
-    formats_with,
     name_problem,
     option_for,
 )
-from sfwebhooks.config.samples import TO_GO_WITHOUT, is_nothing, unfilled
+from sfwebhooks.config.samples import TO_GO_WITHOUT, UnfilledError, is_nothing, unfilled
 from sfwebhooks.config.sections import SECTION, SEVERITY
-from sfwebhooks.config.values import WrongWordsError, alike, comment_in, nearest, quotes_in, words
+from sfwebhooks.config.values import alike, comment_in, nearest, quotes_in
 from sfwebhooks.config.values import path as file_name
 from sfwebhooks.config.warnings import value_warnings
 from sfwebhooks.digesting import Digesting, Rhythm
-from sfwebhooks.endpoints import Endpoint, Secret, takes_findings
+from sfwebhooks.endpoints import FINDINGS, SPECIALS, Endpoint, Secret, subscribed_name, takes_findings
 from sfwebhooks.events import clean_text
 from sfwebhooks.formats import FORMATS
-from sfwebhooks.formats.format import Format
-from sfwebhooks.network.addresses import literal, refusal
 from sfwebhooks.own_secrets import shown, shown_name
-from sfwebhooks.redaction import rules_with
+from sfwebhooks.screening import CORRELATION
+from sfwebhooks.severity import Severity
 from sfwebhooks.text_file import decoded_text, settled, state_of
+from sfwebhooks.ticketing import FINDING
 
 #: an endpoint's name; a command would take one that begins with - for an option
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
@@ -46,17 +46,14 @@ NAME_RULE = (
 #: the advice for an endpoint that accepts nothing because its events are not known
 BACKFILL = "once this is corrected, sfwebhooks backfill sends it the findings that it missed"
 INHERITED = [*OPEN_OPTIONS, *(name for name, option in ENDPOINT_OPTIONS.items() if option.inherited)]
-#: key -> returns whether it has an effect in a format
-ONLY_WITH: dict[str, Callable[[Format], bool]] = {
-    "batch_size": lambda form: form.join is not None,
-    "batch_max_bytes": lambda form: form.join is not None,
-    "max_body": lambda form: form.join is not None or form.is_sized,
-    "digest": lambda form: form.is_chat,
-}
-#: the alternative to retry_schedule
-COUNTED_RETRIES = {"max_retries", "retry_delay"}
-#: the keys that only some values of `auth` need
-AUTH_KEYS = {key for keys in USED.values() for key in keys}
+#: the events that no ticket can be about: they say nothing of a finding
+WITHOUT_TICKET = tuple(
+    entry.name
+    for entry in EVENT_TYPES
+    if entry.name not in (*FINDINGS, *SPECIALS, "finding.critical", "finding.high", CORRELATION)
+)
+#: `timeout` of formats that send whole scans: some receivers answer only when all of it is stored
+SCAN_SECONDS = 300.0
 STEMS = {name.rstrip(".") for name in INHERITED}
 
 
@@ -72,7 +69,9 @@ def value(option: Option, key: str, entry: Entry, draft: Draft) -> dict[str, Any
             text = sourced(entry.text, draft.folder)
         elif option.secret:
             text = secret_text(entry.text, draft.folder)
-            problem = problem or unfilled(key, text)
+            blank = unfilled(key, text)
+            if blank and not problem:
+                raise UnfilledError(blank)
         elif option.parse is file_name and is_nothing(text):
             problem = f"expected the name of a file; {TO_GO_WITHOUT}"
         if clean_text(text) != text:
@@ -88,7 +87,8 @@ def value(option: Option, key: str, entry: Entry, draft: Draft) -> dict[str, Any
         said = filter(None, (quotes, re.sub(r"(?<!\.)\.$", "", str(error)), comment_in(text), without))
         if isinstance(error, WrongWordsError):
             entry = replace(entry, text=", ".join(error.words))
-        draft.wrong(entry, "; ".join(said), show=not (option.secret or option.sourced))
+        is_shown, is_unfilled = not (option.secret or option.sourced), isinstance(error, UnfilledError)
+        draft.wrong(entry, "; ".join(said), show=is_shown, is_unfilled=is_unfilled)
         return {}
     for warning in value_warnings(option, key, text):
         draft.doubt(entry, warning)
@@ -167,7 +167,7 @@ def endpoint_of(name: str, own: Mapping[str, Entry], inherited: Mapping[str, Any
     if "url" not in own:
         draft.wrong(_place(name), _no_url(name, draft))
     values = _values(name, own, inherited, draft)
-    for problem in _contradictions(name, values, draft):
+    for problem in contradictions(name, values, draft):
         draft.wrong(_place(name), problem)
     reasons = [*draft.broken[name].values(), *_inherited_reasons(name, own, draft)]
     if not is_named or not _are_events_known(name, own, draft):
@@ -230,7 +230,7 @@ def _values(name: str, own: Mapping[str, Entry], inherited: Mapping[str, Any], d
     for key, has_effect in ONLY_WITH.items():
         if key not in own and not has_effect(FORMATS[values.get("format", "generic")]):
             values.pop(key, None)  # it is meant for other endpoints
-    if "api_key" not in own and "api_key" not in USED[_auth(values)]:
+    if "api_key" not in own and "api_key" not in USED[auth_of(values)]:
         values.pop("api_key", None)  # likewise
     return values
 
@@ -273,98 +273,6 @@ def _is_overruled(key: str, value: object, name: str, own: Mapping[str, Entry]) 
     return (key in COUNTED_RETRIES and "retry_schedule" in own) or (key == "fallback" and value == name)
 
 
-def _contradictions(name: str, values: Mapping[str, Any], draft: Draft) -> Iterator[str]:
-    if "retry_schedule" in values and COUNTED_RETRIES & values.keys():
-        yield "retry_schedule already sets the retries: remove max_retries and retry_delay"
-    chosen = FORMATS[values.get("format", "generic")]
-    if values.get("batch_size", 1) > 1 and not ONLY_WITH["batch_size"](chosen):
-        yield f"batch_size requires one of the formats {', '.join(formats_for('batch_size'))}"
-    if "digest" in values and not chosen.is_chat:
-        yield f"digest requires one of the formats {', '.join(formats_for('digest'))}; the others have batch_size"
-    for key in ("max_body", "batch_max_bytes"):
-        if key in values and not ONLY_WITH[key](chosen):
-            yield f"{key} requires one of the formats {', '.join(formats_for(key))}; the others have their own limits"
-    yield from _own_keys(values, draft.broken[name])
-    yield from _authentication(values)
-    rules = rules_with(values.get("redact", ()), values.get("redact_key"), is_chat=False)
-    if rules.hashes and not rules.key:
-        yield (
-            "redact has a rule with hash, which requires redact_key = file:PATH, a key that stays on this machine:"
-            " sfwebhooks keygen --redact --file PATH generates one"
-        )
-    fallback = values.get("fallback")
-    if fallback and (fallback == name or fallback not in draft.endpoints):
-        others = [other for other in draft.endpoints if other != name]
-        without = f"; {TO_GO_WITHOUT}" if is_nothing(fallback) else ""
-        yield f"fallback must be the name of another endpoint: {', '.join(others) or 'there is none'}{without}"
-    if values.get("client_key") and not values.get("client_cert"):
-        yield "client_key requires client_cert"
-    if values.get("client_cert") and "url" in values and values["url"].reveal()[:5].lower() == "http:":
-        yield "client_cert requires an https:// url: http:// has no certificates"
-    refused = _refused(values)
-    if refused:
-        yield refused
-
-
-def formats_for(key: str) -> list[str]:
-    """Return the formats in which a key has an effect."""
-    return [name for name, one in FORMATS.items() if ONLY_WITH[key](one)]
-
-
-def _own_keys(values: Mapping[str, Any], broken: Mapping[str, str]) -> Iterator[str]:
-    """Yield what is wrong about the keys that only a format has, apart from those whose values are wrong."""
-    chosen = values.get("format", "generic")
-    for key in values:
-        option = option_for(key)
-        if option and option.field == "own" and chosen not in formats_with(key):
-            yield f"{key} requires format = {' or '.join(formats_with(key))}"
-    for needed in FORMATS[chosen].keys:
-        if needed.needed and needed.name not in values and needed.name not in broken:
-            yield f"format = {chosen} requires {needed.name}: {needed.meaning}"
-    wrong_path = FORMATS[chosen].wrong_path
-    wrong = wrong_path(urlsplit(values["url"].reveal()).path) if wrong_path and "url" in values else ""
-    if wrong:
-        yield f"format = {chosen}: url {wrong}"
-
-
-def _revealed(value: object) -> str:
-    return value.reveal() if isinstance(value, Secret) else str(value or "")
-
-
-def _auth(values: Mapping[str, Any]) -> Auth:
-    return Auth(values.get("auth", Endpoint.auth))
-
-
-def _authentication(values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong about the keys of `auth`."""
-    auth, chosen = _auth(values), values.get("format", "generic")
-    if FORMATS[chosen].auth not in ("", auth.value):
-        yield f"format = {chosen} requires auth = {FORMATS[chosen].auth}"
-        return
-    missing = [key for key in NEEDED[auth] if not _revealed(values.get(key)).strip()]
-    if missing:
-        yield f"auth = {auth.value} requires {' and '.join(missing)}"
-    for key in AUTH_KEYS & values.keys():
-        if key not in USED[auth]:
-            fitting = [one.value for one in Auth if key in USED[one]]
-            yield f"{key} requires auth = {' or '.join(fitting)}"
-    if ":" in values.get("username", ""):
-        yield "username has a colon, which ends the user name in HTTP Basic (RFC 7617)"
-    names = [key.lower() for key in values if key.startswith("header.")]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        yield f"{name} is given twice, in different cases"
-    if auth in (Auth.BASIC, Auth.OAUTH2) and "header.authorization" in names:
-        yield f"auth = {auth.value} sets the header Authorization: remove header.Authorization"
-    if auth is Auth.OAUTH2 and find_spec("oauthlib") is None:
-        yield "auth = oauth2 requires another package: pip install 'sfwebhooks[oauth2]'"
-
-
-def _refused(values: Mapping[str, Any]) -> str:
-    """Return why the address policy forbids the URL's address, or nothing (`network/route` checks names)."""
-    address = literal(urlsplit(values["url"].reveal()).hostname or "") if "url" in values else ""
-    return refusal(address, values.get("allow_private", Endpoint.allow_private)) if address else ""
-
-
 def _made(name: str, values: dict[str, Any], mistake: str) -> Endpoint:
     """Return the endpoint with valid values: key -> value, including header.NAME and metadata.NAME."""
     fields: dict[str, Any] = {
@@ -379,6 +287,8 @@ def _made(name: str, values: dict[str, Any], mistake: str) -> Endpoint:
     fields["interval"] = chosen.interval
     if chosen.is_chat:
         fields |= {"concurrency": 1, "digest": Digesting(Rhythm.AUTO)}
+    if chosen.bundle:
+        fields |= {"concurrency": 1, "digest": Digesting(Rhythm.BUNDLE), "timeout": SCAN_SECONDS}
     fields["retry_schedule"] = _schedule(values.pop("retry_delay", None), values.pop("max_retries", None))
     for key, value in values.items():
         option = option_for(key)
@@ -388,7 +298,23 @@ def _made(name: str, values: dict[str, Any], mistake: str) -> Endpoint:
             fields["own"][key] = value
         elif option:
             fields[option.field or option.name] = value
+    if chosen.converse:
+        fields = {"ticket_per": FINDING, **fields}
+        fields["events"] = _ticketed(fields.get("events", Endpoint.events))
     return Endpoint(**fields)
+
+
+def _ticketed(events: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the subscriptions of a tracker without what no ticket can be about."""
+    useful = (
+        word.startswith("!") or takes_findings((word,)) or subscribed_name((word,), CORRELATION, Severity.HIGH, None)
+        for word in events
+    )
+    kept = tuple(word for word, is_useful in zip(events, useful) if is_useful)
+    if all(word.startswith("!") for word in kept) and kept != events:  # else it would be sent all others
+        kept = events
+    others = (name for name in WITHOUT_TICKET if subscribed_name(kept, name, Severity.INFO, None))
+    return (*kept, *(f"!{name}" for name in others))
 
 
 def _schedule(delay: float | None, retries: int | None) -> tuple[float, ...]:

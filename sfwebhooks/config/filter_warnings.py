@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Container, Iterable, Iterator
 from fnmatch import fnmatchcase
 
-from sfwebhooks.config.values import WRONG_MAX, nearest
+from sfwebhooks.config.lists import WRONG_MAX
+from sfwebhooks.config.values import nearest
 from sfwebhooks.endpoints import RISK_NAMES, Endpoint, subscribed_name, takes_findings
 from sfwebhooks.own_secrets import shown
 from sfwebhooks.screening import CORRELATION, withheld_type

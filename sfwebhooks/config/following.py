@@ -1,7 +1,7 @@
 """Following the settings' files in a process that goes on: a look comes in; if they were changed, new Settings go out.
 
 A file that is still being written is not read before two looks agree. Settings with a new mistake, or without any
-endpoint, are not used, and the log says so, once.
+endpoint if there must be one, are not used, and the log says so, once.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class SettingsFiles:
         settings: the current settings.
         load: reads them again.
         log: gets the mistakes of settings that are not used.
+        may_be_empty: whether settings without any endpoint are used.
     """
 
     def __init__(
@@ -31,11 +32,13 @@ class SettingsFiles:
         settings: Settings,
         load: Callable[[], Settings],
         log: logging.Logger | logging.LoggerAdapter[logging.Logger] = log,
+        may_be_empty: bool = False,
     ) -> None:
         #: the last ones that could be used
         self.settings = settings
         self._load = load
         self._log = log
+        self._may_be_empty = may_be_empty
         #: states of the files when they were last read, used or not, and at the last look
         self._seen = self._looked = settings.files
 
@@ -67,7 +70,8 @@ class SettingsFiles:
         for text in (*new.mistakes, *new.warnings):
             if text not in known:
                 self._log.warning("webhooks: %s", text)
-        if set(new.mistakes) - set(self.settings.mistakes) or not (new.known or new.enabled is False):
+        is_empty = not (new.known or new.enabled is False or self._may_be_empty)
+        if is_empty or set(new.mistakes) - set(self.settings.mistakes):
             self._log.warning(
                 "webhooks: the changed configuration has mistakes or no endpoint; keeping the previous one"
             )

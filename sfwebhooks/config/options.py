@@ -11,6 +11,15 @@ from functools import cache
 from typing import Any, Callable
 
 from sfwebhooks.authentication import Auth
+from sfwebhooks.config.lists import (
+    event_words,
+    expressions,
+    finding_types,
+    module_names,
+    redact_rules,
+    schedule,
+    targets,
+)
 from sfwebhooks.config.values import (
     any_text,
     at_most,
@@ -19,24 +28,21 @@ from sfwebhooks.config.values import (
     byte_size,
     digest,
     durability,
-    event_words,
-    expressions,
-    finding_types,
     long_seconds,
-    module_names,
     one_of,
+    outbox_address,
     own_address,
     password,
     path,
+    proof_key,
     rate,
-    redact_rules,
-    schedule,
     seconds,
     seconds_or_never,
     secret,
     secrets,
+    server_address,
     severity,
-    targets,
+    spool,
     url,
     whole_number,
 )
@@ -44,6 +50,7 @@ from sfwebhooks.endpoints import BASELINES, Secret
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.format import Key
 from sfwebhooks.network.proxy import proxy_url
+from sfwebhooks.ticketing import UNITS
 
 AUTHS = [one.value for one in Auth]
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
@@ -110,7 +117,11 @@ ENDPOINT_OPTIONS = {
         Option("url", url, "where to send, https:// or http://", secret=True, inherited=False),
         Option("description", any_text, "a comment for people", inherited=False),
         Option("enabled", boolean, "false: this endpoint receives nothing", inherited=False),
-        Option("events", event_words, 'event names, aliases, * patterns, "all", "!name"'),
+        Option(
+            "events",
+            event_words,
+            'event names, aliases, * patterns, "all", "!name" (scan_*, high_risk_event, correlation_found)',
+        ),
         Option("only_if_changed", boolean, "true: surface_changed only if something is new or gone (false)"),
         Option("finding_types", finding_types, "which findings: SpiderFoot's event types, * patterns, !TYPE (all)"),
         Option(
@@ -141,14 +152,14 @@ ENDPOINT_OPTIONS = {
         Option(
             "token_url",
             url,
-            "with auth = oauth2: where tokens are fetched (client credentials)",
+            "with auth = oauth2: where tokens are fetched by client credentials",
             secret=True,
             inherited=False,
         ),
         Option("client_id", any_text, "with auth = oauth2: the client's id", inherited=False),
         Option("client_secret", password, "with auth = oauth2: the client's secret", secret=True, inherited=False),
         Option("scope", any_text, "with auth = oauth2: scopes of the tokens, separated by spaces", inherited=False),
-        Option("verify_tls", boolean, "false: accept any server certificate (never do this in production)"),
+        Option("verify_tls", boolean, "false: accept any server certificate, never in production (true)"),
         Option("ca_bundle", path, "PEM file with the CAs to trust instead of the public ones"),
         Option("client_cert", path, "PEM file with our certificate for mTLS, then its chain"),
         Option("client_key", path, "PEM file with its key, if not in the same file"),
@@ -156,7 +167,7 @@ ENDPOINT_OPTIONS = {
         Option("proxy", proxy_url, "proxy to go through: http://, https:// or socks5h://, user:password allowed", True),
         Option("allow_private", boolean, "false: never connect to a private address (true)"),
         Option("source_address", own_address, "address of this machine to connect from (the system chooses one)"),
-        Option("timeout", seconds, "time for one attempt (15s)"),
+        Option("timeout", seconds, "time for one attempt, for that of a whole scan 5m (15s)"),
         Option("concurrency", whole_number(1, 64), "attempts at once (4; chats 1); 1 keeps the order"),
         Option(
             "rate",
@@ -187,6 +198,9 @@ ENDPOINT_OPTIONS = {
         Option(
             "baseline", one_of(BASELINES), "with only_new: silent: nothing of a target's first scan; send: all (silent)"
         ),
+        Option("ticket_per", one_of(UNITS), "trackers: what one ticket is about: finding, type or scan (finding)"),
+        Option("comment_every", long_seconds, "trackers: time between two comments that a finding was seen again (7d)"),
+        Option("close_after", whole_number(1, 100), "trackers: scans that miss a finding until its ticket closes (2)"),
         Option("fallback", any_text, "endpoint that is alerted when this one cannot be reached, whatever its events"),
         Option(
             "redact",
@@ -194,7 +208,10 @@ ENDPOINT_OPTIONS = {
             "what is masked, hashed or dropped in messages: default, off, or rules (chats default; others off)",
         ),
         Option("redact_key", password, "key of the hashes that redact makes", secret=True),
+        Option("proof", proof_key, "whsk_ key that signs a statement about what it was sent of each scan", secret=True),
+        Option("proof_after", seconds, "how long after a scan's end that waits for messages that are not settled (1h)"),
         Option("ui_url", base_url, "address of SpiderFoot's web UI; messages then link to the scan"),
+        Option("web_url", base_url, "address of the page of sfwebhooks web; chat messages then link to the scan there"),
     )
 }
 #: keys that end in a name of the user's own: header.X-Team, metadata.user
@@ -218,12 +235,31 @@ GENERAL_OPTIONS = {
             "how long a process that a scan starts keeps sending after the last scan; 0: none is started (15m)",
         ),
         Option("progress_interval", seconds_or_never, "time between two scan_progress events; 0: never (60s)"),
+        Option(
+            "outbox",
+            outbox_address,
+            "postgresql://user:password@host/database: the outbox is there, for several machines (a local file)",
+            secret=True,
+        ),
+        Option(
+            "spool",
+            spool,
+            "with outbox: sqlite: a scan stores its events in a local file, from which they are forwarded; none: on the"
+            " server itself",
+        ),
         Option("outbox_max_mb", whole_number(1, 1_000_000), "maximum size of the outbox in megabytes (512)"),
         Option("durability", durability, "process: survives a kill; power: also a power failure, but slower (process)"),
         Option("keep_delivered", seconds, "how long delivered messages can be listed and replayed (7d)"),
         Option("keep_dead", seconds, "how long dead letters are kept (90d)"),
         Option(
             "sightings_keep", long_seconds, "how long what a scan found is known to later scans, see only_new (400d)"
+        ),
+        Option(
+            "host_database",
+            server_address,
+            "SpiderFoot's database if it is on PostgreSQL, for processes that SpiderFoot does not start"
+            " ($SF_POSTGRES_DSN)",
+            secret=True,
         ),
         Option("kev_file", path, "CISA's list of known exploited vulnerabilities, as JSON or CSV: marks their CVEs"),
         Option("epss_file", path, "FIRST's EPSS scores, as CSV, csv.gz or JSON: added to vulnerabilities"),

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Callable
 
 from sfwebhooks import system
-from sfwebhooks.errors import ConfigError
+from sfwebhooks.errors import NotEditableError
 from sfwebhooks.files import SETTINGS_MAX, content
 from sfwebhooks.outbox.permissions import identity, make, open_ours, real_path, write_problem
 from sfwebhooks.text_file import decoded_text, settled
@@ -42,16 +42,16 @@ def rewrite(path: Path, change: Callable[[str], str]) -> Path | None:
         change: returns the new text for the present one, or raises; both have the line ends of the file.
 
     Raises:
-        ConfigError: the file cannot be read or replaced, or another program changed it; it is as it was.
+        NotEditableError: the file cannot be read or replaced, or another program changed it; it is as it was.
     """
     real = real_path(path)
     try:
         with _locked(real):
             return _replaced(real, change)
     except ValueError as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+        raise NotEditableError(f"{path} cannot be read: {error}") from error
     except OSError as error:
-        raise ConfigError(f"{path} cannot be changed: {_why(real, error)}; it is as it was") from error
+        raise NotEditableError(f"{path} cannot be changed: {_why(real, error)}; it is as it was") from error
 
 
 def _replaced(real: Path, change: Callable[[str], str]) -> Path | None:

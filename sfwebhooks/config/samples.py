@@ -44,6 +44,10 @@ BLANK_MAX = 16
 SECRET_LEAST = 16
 
 
+class UnfilledError(ValueError):
+    """A value is a placeholder or a sample, which its reader was meant to replace."""
+
+
 def unfilled(key: str, text: str) -> str:
     """Return why a value of a secret option was meant to be replaced, or nothing.
 
@@ -54,7 +58,7 @@ def unfilled(key: str, text: str) -> str:
         return "write a variable as env:NAME and a file as file:PATH, in lower case"
     if is_template(text):
         return "this is a placeholder that was never filled in; write a variable as env:NAME, a file as file:PATH"
-    if key in ("url", "default_url", "proxy"):
+    if key in ("url", "default_url", "proxy", "outbox"):
         return _unfilled_url(text)
     if key.startswith("header."):
         text = text.split()[-1] if text.strip() and CREDENTIAL.search(key[len("header.") :]) else ""

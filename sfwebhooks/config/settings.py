@@ -8,35 +8,39 @@ inherit it: to send without an intended secret or client certificate is worse th
 from __future__ import annotations
 
 import hashlib
-import html
-import os
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
+from sfwebhooks import system
+from sfwebhooks.config.contradictions import AUTH_KEYS
 from sfwebhooks.config.draft import Draft, Entry, Mistake
-from sfwebhooks.config.endpoint import AUTH_KEYS, INHERITED, endpoint_of, take_strays, value
+from sfwebhooks.config.endpoint import INHERITED, endpoint_of, take_strays, value
 from sfwebhooks.config.file import read_mapping, read_settings, read_text
 from sfwebhooks.config.filter_warnings import filter_warnings
+from sfwebhooks.config.location import find_file, off
 from sfwebhooks.config.options import GENERAL_OPTIONS, option_for
-from sfwebhooks.config.sections import EXPECT, NAMELESS, SECTION, is_nearly_ours, is_ours
+from sfwebhooks.config.sections import EXPECT, SECTION
 from sfwebhooks.config.severities import severities_of
 from sfwebhooks.config.values import alike, nearest
 from sfwebhooks.config.warnings import endpoint_warnings, open_to_others
-from sfwebhooks.endpoints import Endpoint, subscribed_name
+from sfwebhooks.endpoints import Endpoint, Secret, subscribed_name
 from sfwebhooks.enrichment.enrichment import Enrichment
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import printable
 from sfwebhooks.files import is_deleted
-from sfwebhooks.outbox.file import Storage
+from sfwebhooks.outbox.file import FILE, SPOOL_FILE, Storage
+from sfwebhooks.outbox.postgres.dsn import Dsn, Place
 from sfwebhooks.severity import DEFAULT_SEVERITIES, Severities, Severity
-from sfwebhooks.text_file import FileState, settled
+from sfwebhooks.text_file import FileState
 
 if TYPE_CHECKING:
     from sfwebhooks.expectations import Expectation
+
+#: file systems on which nothing outlives the container or the machine
+VANISHING = ("overlay", "aufs", "fuse-overlayfs", "fuse.fuse-overlayfs", "tmpfs", "ramfs")
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,12 @@ class Settings:
     detach_timeout: float = 900.0
     #: seconds between two scan_progress of a scan; 0: never
     progress_interval: float = 60.0
+    #: address of the outbox on PostgreSQL; None: it is a file in the data folder
+    outbox: Secret | None = None
+    #: the mistake because of which its place is not known
+    outbox_mistake: str = ""
+    #: whether scans store their events in a local file, from which they are forwarded to the server
+    has_spool: bool = False
     #: how the outbox is kept
     storage: Storage = field(default_factory=Storage)
     #: seconds that delivered messages are kept, and dead letters
@@ -61,6 +71,8 @@ class Settings:
     keep_dead: float = 90 * 86400.0
     #: seconds that a sighting is kept after the last scan with it
     sightings_keep: float = 400 * 86400.0
+    #: where SpiderFoot's database is, if that is on a server, with its password
+    host_database: Secret | None = None
     #: lists of CVEs that are known to be exploited, and of how likely CVEs are to be
     kev_file: Path | None = None
     epss_file: Path | None = None
@@ -68,6 +80,8 @@ class Settings:
     expected: tuple[Expectation, ...] = ()
     #: of findings, with those of [webhooks-severity]
     severities: Severities = DEFAULT_SEVERITIES
+    #: address of our own page in [webhooks]; empty: none is set there
+    web_url: str = ""
     #: names of endpoints that are not used: they are off, or their events are not known
     unused: frozenset[str] = frozenset()
     file: Path | None = None
@@ -96,66 +110,63 @@ class Settings:
         """The severities, and what these files say of CVEs; they are read when the first one comes."""
         return Enrichment(self.kev_file, self.epss_file, self.severities)
 
+    def place(self, data_folder: Path) -> Place:
+        """Return where the outbox is.
+
+        Raises:
+            ConfigError: a mistake makes that unknown.
+        """
+        if self.outbox_mistake:
+            raise ConfigError(f"{self.file or 'settings'}: {self.outbox_mistake}")
+        return Dsn(self.outbox.reveal(), data_folder.absolute()) if self.outbox else data_folder / FILE
+
+    def spool_in(self, data_folder: Path) -> Path | None:
+        """Return where the spool is; None: scans have none.
+
+        Raises:
+            ConfigError: it would not outlive the machine or its container.
+        """
+        if not self.has_spool:
+            return None
+        kind = system.file_system(data_folder.absolute())
+        if kind in VANISHING:
+            raise ConfigError(
+                f"{self.file or 'settings'}: [webhooks] spool = sqlite: {data_folder} is on {kind} and is lost with its"
+                " container or machine; mount a volume there, or set spool = none"
+            )
+        return data_folder.absolute() / SPOOL_FILE
+
+    def spool_left_in(self, data_folder: Path) -> Path | None:
+        """Return from where events are to be forwarded to the outbox, also if scans no longer store them there, and the
+        outbox is a file now; None: there never was a spool."""
+        path = data_folder.absolute() / SPOOL_FILE
+        return path if self.has_spool or not is_deleted(path) else None
+
+    def is_at(self, place: Place) -> bool:
+        """Return whether the outbox is still where these settings, in another state, said that it is."""
+        named = self.outbox.reveal() if self.outbox else None
+        return not self.outbox_mistake and named == (place.text if isinstance(place, Dsn) else None)
+
     @property
     def held(self) -> dict[str, str]:
         """The endpoints that accept events but are held: name -> the mistake in its settings."""
         return {endpoint.name: endpoint.mistake for endpoint in self.endpoints if endpoint.mistake}
 
+    def usable(self, name: str) -> Endpoint:
+        """Return an endpoint that is sent to, or would be but for a mistake in its settings.
 
-def find_file(option: str, data_folder: Path) -> Path | None:
-    """Return the configuration file to use: the module's option, a path that starts in the data folder;
-    $SFWEBHOOKS_CONFIG; or one in the data folder."""
-    if option:
-        return data_folder / named(html.unescape(option))
-    if os.environ.get("SFWEBHOOKS_CONFIG"):
-        return named(os.environ["SFWEBHOOKS_CONFIG"])
-    shared, own = data_folder / "spiderfoot.conf", data_folder / "webhooks.ini"
-    sections = [] if is_deleted(shared) else _sections(shared)
-    if any(map(is_ours, sections)) or NAMELESS in sections:
-        return shared
-    if not is_deleted(own):
-        return own
-    return shared if any(map(is_nearly_ours, sections)) else None
-
-
-def named(path: str) -> Path:
-    """Return the file that a path written by a person names."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111  # Path's own raises for an unknown user
-
-
-def missing(data_folder: Path) -> ConfigError:
-    """Return the error for a missing configuration, with the places that were searched."""
-    return ConfigError(
-        f"no configuration: there is no [webhooks] in {data_folder / 'spiderfoot.conf'}, no "
-        f"{data_folder / 'webhooks.ini'}, and neither --config nor $SFWEBHOOKS_CONFIG names one; sfwebhooks init"
-        " creates one"
-    )
-
-
-def _sections(path: Path) -> list[str]:
-    """Return the names of a file's sections."""
-    try:
-        found = re.findall(rb"(?m)^[^\S\n]*\[([^\]\n]+)\]", settled(path).replace(b"\0", b""))
-    except (OSError, ValueError):
-        return [SECTION]  # unreadable: report that rather than look elsewhere
-    return [name.decode("utf-8", "replace") for name in found]
-
-
-def disabled() -> bool:
-    """Return whether the environment disables webhooks (SFWEBHOOKS_DISABLED=1)."""
-    return os.environ.get("SFWEBHOOKS_DISABLED", "") not in ("", "0")
-
-
-def off(options: Mapping[str, Any]) -> str:
-    """Return why webhooks are off whatever the settings say, or nothing.
-
-    Args:
-        options: the module's option `enabled`, among others.
-    """
-    if disabled():
-        return "SFWEBHOOKS_DISABLED is set"
-    is_off = options.get("enabled") in (False, 0, "0")
-    return "by the module's option on SpiderFoot's settings page" if is_off else ""
+        Raises:
+            ConfigError: there is none of that name, or it is off, or its events are not known.
+        """
+        endpoints = {endpoint.name: endpoint for endpoint in self.endpoints}
+        if name in (endpoint.name for endpoint in self.off):
+            raise ConfigError(f'endpoint "{name}" is off (enabled = false in its section); sfwebhooks enable {name}')
+        if name in self.unused:
+            raise ConfigError(f'endpoint "{name}" cannot be used because its settings have a mistake: sfwebhooks check')
+        if name not in endpoints:
+            there_are = f"there are: {', '.join(endpoints) or 'none'}"
+            raise ConfigError(f'there is no endpoint "{name}"; {there_are}.{nearest(name, endpoints)}')
+        return endpoints[name]
 
 
 def load(path: Path | None) -> Settings:
@@ -205,22 +216,27 @@ def load_mapping(mapping: Mapping[str, Any], name: str = "settings", folder: Pat
 
 def _settle(draft: Draft, file: Path | None) -> Settings:
     general, inherited = _general(draft)
+    outbox, outbox_mistake = _outbox(general, draft)
     take_strays(draft)
     expected = _expected(draft)
     severities = severities_of(draft)
     made = [endpoint_of(name, keys, inherited, draft) for name, keys in draft.endpoints.items()]
     endpoints = tuple(endpoint for endpoint in made if endpoint and endpoint.enabled)
     own = ("enabled", "drain_timeout", "detach_timeout", "progress_interval", "keep_delivered", "keep_dead",
-           "sightings_keep", "kev_file", "epss_file")  # fmt: skip
+           "sightings_keep", "host_database", "kev_file", "epss_file")  # fmt: skip
     values = {key: general[key] for key in own if key in general}
     megabytes = general.get("outbox_max_mb")
     storage = Storage(megabytes * 1_000_000 if megabytes else Storage.max_bytes, general.get("durability", False))
     return Settings(
         endpoints=endpoints,
         off=tuple(endpoint for endpoint in made if endpoint and not endpoint.enabled),
+        outbox=outbox,
+        outbox_mistake=outbox_mistake,
+        has_spool=bool(outbox) and general.get("spool") == "sqlite",
         storage=storage,
         expected=expected,
         severities=severities,
+        web_url=inherited.get("web_url", ""),
         unused=frozenset(draft.endpoints) - {endpoint.name for endpoint in endpoints},
         file=file,
         files=draft.files,
@@ -231,6 +247,23 @@ def _settle(draft: Draft, file: Path | None) -> Settings:
         ),
         **values,
     )
+
+
+def _outbox(general: Mapping[str, Any], draft: Draft) -> tuple[Secret | None, str]:
+    """Return the address of the outbox, or the mistake because of which its place is not known."""
+    outbox: Secret | None = general.get("outbox")
+    given = draft.general.get("outbox")
+    if given and "spool" not in draft.general:
+        draft.wrong(
+            given,
+            "requires spool = sqlite (a scan stores its events in a local file, from which they are forwarded: for a"
+            " disk that is kept) or spool = none (on the server itself, and in memory while it is away)",
+        )
+    if not given and "spool" in general:
+        draft.doubt(draft.general["spool"], "has no effect without outbox = postgresql://...")
+    wrong = {**draft.doubtful, **draft.broken[""]}
+    mistake = wrong.get("outbox", "") or (wrong.get("spool", "") if given else "")
+    return (None, mistake) if mistake else (outbox, "")
 
 
 def _expected(draft: Draft) -> tuple[Expectation, ...]:
@@ -278,7 +311,7 @@ def _note_unknown(entry: Entry, key: str, draft: Draft) -> None:
         near = [""]
     words = printable(f"{entry.shown_key}: {problem}")
     for name in near or [""]:
-        if name not in GENERAL_OPTIONS or name == "enabled":
+        if name not in GENERAL_OPTIONS or name in ("enabled", "outbox"):
             draft.broken[""].setdefault(name, words)
     if nearest(key, ["events"]):
         draft.broken[""].setdefault("events", words)

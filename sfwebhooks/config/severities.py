@@ -12,7 +12,8 @@ import re
 
 from sfwebhooks.config.draft import Draft, Entry
 from sfwebhooks.config.filter_warnings import doubtful_types
-from sfwebhooks.config.values import PATTERN_MAX, TYPE_WORD, nearest, quotes_in
+from sfwebhooks.config.lists import PATTERN_MAX, TYPE_WORD
+from sfwebhooks.config.values import nearest, quotes_in
 from sfwebhooks.events import printable
 from sfwebhooks.own_secrets import shown
 from sfwebhooks.severity import SEVERITY_OF_TYPE, Severities, Severity

@@ -13,48 +13,21 @@ from typing import Callable
 from urllib.parse import SplitResult, urlsplit
 
 from sfwebhooks.digesting import Digesting, Rhythm
-from sfwebhooks.endpoints import EVENT_NAMES, Secret, matches, takes_anything
-from sfwebhooks.expressions import ACCEPTED, expression_problem
-from sfwebhooks.fingerprints import network_of
-from sfwebhooks.own_secrets import shown
-from sfwebhooks.redaction import OFF, Rule, rules_in
-from sfwebhooks.sensitive import matches_type
-from sfwebhooks.severity import SEVERITY_OF_TYPE, Severity
-from sfwebhooks.signing_keys import problem
+from sfwebhooks.endpoints import Secret
+from sfwebhooks.errors import ConfigError
+from sfwebhooks.outbox.postgres.dsn import EXPECTED, PREFIXES, Dsn
+from sfwebhooks.severity import Severity
+from sfwebhooks.signing_keys import WHSK, problem
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 #: most days of a duration, and of one for which something is kept
 DAYS_MAX, LONG_DAYS_MAX = 365, 3650
 BYTES = {"": 1, "b": 1, "kb": 1000, "mb": 1_000_000}
-#: most characters of an event pattern: matching a longer one can be slow
-PATTERN_MAX = 100
-EVENTS_ACCEPTED = "expected event names, * patterns, all, !name"
-REDACT_ACCEPTED = (
-    "expected default, off, or rules such as EMAILADDR*: mask, PGP_KEY: drop, HUMAN_NAME: hash, IBAN_NUMBER: show or"
-    " /regular expression/: mask"
-)
 #: similarity from which a word counts as a typo of another one: two of four letters swapped
 TYPO = 0.75
 #: most characters of a possible name
 NAME_MAX = 64
 QUOTED = re.compile(r"""\s*(["'])(?:(?!\1).)+\1\s*""")
-#: a name of the host, or a pattern of names
-TYPE_WORD = re.compile(r"[A-Z0-9_*?\[\]-]+")
-MODULE_WORD = re.compile(r"sfp_[\w*?\[\]-]*|[\w-]*[*?\[][\w*?\[\]-]*", re.ASCII)
-#: a target; a name of a person has spaces, several hosts are separated by commas
-TARGET_WORD = re.compile(r"\S+|(?![^\n]*\w[.:/]\w)[^\n]+")
-#: what looks like a network
-NETWORK = re.compile(r"[0-9A-Fa-f:.]+/\w*")
-#: most wrong words of a value that are reported
-WRONG_MAX = 10
-
-
-class WrongWordsError(ValueError):
-    """Some words of a list, in `words`, are wrong."""
-
-    def __init__(self, problem: str, words: Iterable[str]) -> None:
-        super().__init__(problem)
-        self.words = tuple(words)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -177,21 +150,6 @@ def digest(text: str) -> Digesting:
         raise ValueError("expected auto, off, scan, a duration such as 30s or 5m, or daily 08:00") from None
 
 
-def schedule(text: str) -> tuple[float, ...]:
-    """Read the waits before each retry, such as 5s, 1m, 5m, in seconds."""
-    waits = tuple(_wait(word) for word in words(text))
-    if not 1 <= len(waits) <= 100:
-        raise ValueError("expected up to 100 durations such as 5s, 1m, 5m, 15m, 1h, 6h")
-    return waits
-
-
-def _wait(word: str) -> float:
-    try:
-        return seconds(word)
-    except ValueError as error:
-        raise WrongWordsError(str(error), [word]) from None
-
-
 def durability(text: str) -> bool:
     """Read how durable a commit is; return whether it survives a power failure."""
     if text.strip() not in ("process", "power"):
@@ -225,106 +183,6 @@ def byte_size(low: str, high: str) -> Callable[[str], int]:
 def _bytes(text: str) -> int | None:
     match = re.fullmatch(r"(?i)(\d{1,9})\s*(|b|kb|mb)", text.strip(), re.ASCII)
     return int(match[1]) * BYTES[match[2].lower()] if match else None
-
-
-def words(text: str) -> tuple[str, ...]:
-    """Read a list separated by commas or line ends."""
-    return tuple(word.strip() for word in re.split(r"[,\n]", text) if word.strip())
-
-
-def event_words(text: str) -> tuple[str, ...]:
-    """Read subscriptions; each must be able to match something."""
-    found = words(text)
-    if not found:
-        raise ValueError(EVENTS_ACCEPTED + "; see sfwebhooks events")
-    wrong = [word for word in dict.fromkeys(found) if not _matches_some(_wanted(word))]
-    if wrong:
-        mistakes = (
-            f'"{shown(word)}" is not an event.{nearest(_wanted(word), sorted(EVENT_NAMES))}'
-            for word in wrong[:WRONG_MAX]
-        )
-        raise WrongWordsError(f"{' '.join(mistakes)} {EVENTS_ACCEPTED.capitalize()}", wrong)
-    if not takes_anything(found):
-        raise ValueError(f"no event is left: ! removes every event that is listed; {EVENTS_ACCEPTED}")
-    return found
-
-
-def _matches_some(word: str) -> bool:
-    return len(word) <= PATTERN_MAX and any(matches(word, name) for name in EVENT_NAMES)
-
-
-def _wanted(word: str) -> str:
-    """Return the name or pattern of a subscription, also of one that excludes it."""
-    return word[1:] if word.startswith("!") else word
-
-
-def redact_rules(text: str) -> tuple[str, ...]:
-    """Read what is redacted: default, off, or rules, one per line or separated by commas."""
-    try:
-        found = [*rules_in(text)]
-    except ValueError as error:
-        raise ValueError(f'"{shown(str(error))}" is not a rule: {REDACT_ACCEPTED}') from None
-    if not found or (OFF in found and len(found) > 1):
-        raise ValueError(REDACT_ACCEPTED)
-    for rule in found:
-        if isinstance(rule, Rule) and (wrong := _rule_problem(rule)):
-            raise ValueError(f'"{shown(rule.words)}": {wrong}')
-    return tuple(rule if isinstance(rule, str) else rule.words for rule in found)
-
-
-def _rule_problem(rule: Rule) -> str:
-    """Return what is wrong with a rule: its expression, or a type that is probably meant to be another one."""
-    if rule.expression:
-        return expression_problem(rule.expression)
-    if any(matches_type(rule.types, name) for name in SEVERITY_OF_TYPE):
-        return ""
-    near = nearest(rule.types.strip("*"), SEVERITY_OF_TYPE)  # a module of the operator's own can have other types
-    return f"SpiderFoot has no such event type.{near}" if near else ""
-
-
-def finding_types(text: str) -> tuple[str, ...]:
-    """Read a choice of the host's event types; a newer host may have types that are not known here."""
-    return _choice(text, "SpiderFoot's event types such as EMAILADDR_COMPROMISED, * patterns, !TYPE", TYPE_WORD)
-
-
-def module_names(text: str) -> tuple[str, ...]:
-    """Read a choice of the host's modules."""
-    return _choice(text, "names of SpiderFoot's modules such as sfp_shodan, * patterns, !NAME", MODULE_WORD)
-
-
-def targets(text: str) -> tuple[str, ...]:
-    """Read a choice of targets of scans."""
-    found = _choice(text, "targets such as example.com, *.example.com, 10.0.0.0/8, !NAME", TARGET_WORD)
-    for word in found:
-        if NETWORK.fullmatch(_wanted(word)) and network_of(_wanted(word)) is None:
-            raise WrongWordsError("expected a network such as 10.0.0.0/8 or 2001:db8::/32", [word])
-    return found
-
-
-def _choice(text: str, accepted: str, right: re.Pattern[str]) -> tuple[str, ...]:
-    found = words(text)
-    if not found:
-        raise ValueError(f"expected {accepted}")
-    wrong = [word for word in found if len(_wanted(word)) > PATTERN_MAX or not right.fullmatch(_wanted(word))]
-    if wrong:
-        raise WrongWordsError(
-            f"expected words of at most {PATTERN_MAX} characters, separated by commas: {accepted}", wrong
-        )
-    if "!*" in found:
-        raise ValueError(f"nothing is left: !* excludes all; expected {accepted}")
-    return found
-
-
-def expressions(text: str) -> tuple[str, ...]:
-    """Read regular expressions, one per line."""
-    found = tuple(line.strip() for line in text.splitlines() if line.strip())
-    if not found:
-        raise ValueError(f"{ACCEPTED}; one per line")
-    for number, one in enumerate(found, 1):
-        wrong = expression_problem(one)
-        if wrong:
-            raise WrongWordsError(f"number {number}: {wrong}" if len(found) > 1 else wrong, [one])
-    return found
 
 
 def severity(text: str) -> Severity:
@@ -382,6 +240,24 @@ def _is_port_right(parts: SplitResult) -> bool:
         return False
 
 
+def outbox_address(text: str) -> Secret:
+    """Read the address of a database on a PostgreSQL server, which may have a password."""
+    if not text.startswith(PREFIXES):
+        raise ValueError(f"{EXPECTED}; without this key the outbox is a file in SpiderFoot's data folder")
+    try:
+        parts = Dsn(text, Path()).parts
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    if not parts.get("dbname") and not parts.get("service"):
+        raise ValueError(f"the address names no database; {EXPECTED}")
+    return Secret(text)
+
+
+def spool(text: str) -> str:
+    """Read where a scan's events are before they are on a PostgreSQL server."""
+    return one_of(("sqlite", "none"))(text)
+
+
 def base_url(text: str) -> str:
     """Read the http or https URL of a web interface, to which paths are added; a slash at its end is dropped."""
     base = url(text).reveal().rstrip("/")
@@ -410,6 +286,15 @@ def _secrets(text: str, signs: bool) -> tuple[Secret, ...]:
     return tuple(Secret(line) for line in lines)
 
 
+def proof_key(text: str) -> Secret:
+    """Read the key that signs statements: a whsk_ secret, which has a public half."""
+    key = text.strip()
+    if not key.startswith(WHSK) or problem(key):
+        without = problem(key) if key.startswith(WHSK) else ""
+        raise ValueError(without or "expected a whsk_... key, which sfwebhooks keygen --ed25519 generates")
+    return Secret(key)
+
+
 def secret(text: str) -> Secret:
     """Read a text that must not be shown and goes into a header."""
     return Secret(header_value(text))
@@ -417,6 +302,13 @@ def secret(text: str) -> Secret:
 
 def password(text: str) -> Secret:
     """Read a password, any text."""
+    return Secret(text)
+
+
+def server_address(text: str) -> Secret:
+    """Read the address of a PostgreSQL database, which may have a password."""
+    if not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError("expected postgresql://USER:PASSWORD@HOST:PORT/NAME, best as env:NAME or file:PATH")
     return Secret(text)
 
 

@@ -13,14 +13,18 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from sfwebhooks.catalogue import WATCH_TYPES
 from sfwebhooks.config.options import Option
 from sfwebhooks.config.samples import EXPANDED_LATER, SECRET_LEAST
 from sfwebhooks.config.values import comment_in, pasted_in, quotes_in
 from sfwebhooks.digesting import Rhythm
-from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.endpoints import ALERTS, ALIASES, Endpoint
 from sfwebhooks.formats import FORMATS, HOSTS
 from sfwebhooks.redaction import rules_of
 from sfwebhooks.signing_keys import is_asymmetric
+
+#: names of the events that are of no scan
+NOT_OF_SCANS = {name for kind in (*ALERTS, *WATCH_TYPES) for name in (kind, ALIASES[kind])}
 
 
 def value_warnings(option: Option, key: str, text: str) -> Iterator[str]:
@@ -32,7 +36,7 @@ def value_warnings(option: Option, key: str, text: str) -> Iterator[str]:
         yield f"{comment}; it is now part of the value"
     if quotes_in(text.splitlines()):
         yield f"{quotes_in(text.splitlines())}; they are now part of it"
-    if key in ("url", "default_url", "proxy", "ui_url") and pasted_in(text):
+    if key in ("url", "default_url", "proxy", "ui_url", "web_url") and pasted_in(text):
         yield pasted_in(text)
     if key in ("secret", "redact_key") and any(0 < len(line.strip()) < SECRET_LEAST for line in text.splitlines()):
         generator = "keygen --redact" if key == "redact_key" else "keygen"
@@ -51,7 +55,7 @@ def endpoint_warnings(endpoint: Endpoint) -> Iterator[str]:
     credentials = (endpoint.secrets, endpoint.api_key, endpoint.password, endpoint.token_url)
     if not any(credentials) and not FORMATS[endpoint.format].is_chat:
         yield f"{name} has no secret: its receiver cannot verify who sent a message"
-    if FORMATS[endpoint.format].is_chat and not rules_of(endpoint, is_chat=True).has_default:
+    if FORMATS[endpoint.format].is_for_people and not rules_of(endpoint, is_chat=True).has_default:
         yield f"{name} redacts without the default rules: leaked passwords and card numbers go into the chat"
     naming = FORMATS[endpoint.format].naming
     if naming.dotted and endpoint.secrets and all(is_asymmetric(secret.reveal()) for secret in endpoint.secrets):
@@ -59,6 +63,12 @@ def endpoint_warnings(endpoint: Endpoint) -> Iterator[str]:
     if endpoint.place.startswith("http://") and not _is_this_machine(host):
         what = " and its credentials" if any(credentials[1:]) else ""
         yield f"{name} has an http:// url: anyone on the network path can read its messages{what}"
+    others = ", ".join(word for word in endpoint.events if word in NOT_OF_SCANS)
+    if endpoint.takes_scans and others:
+        yield f"{name} has format = {endpoint.format}, which sends whole scans: it does not get {others}"
+    lacking = FORMATS[endpoint.format].lacking
+    if endpoint.only_new and lacking and lacking(endpoint):
+        yield f"{name} has only_new = true: {lacking(endpoint)}"
     if endpoint.digest.rhythm is Rhythm.DAILY:
         yield f"{name} has digest = daily: sfwebhooks run sends it, or sfwebhooks drain by cron after that time"
     fitting = fitting_formats(host, urlsplit(endpoint.url.reveal()).path)

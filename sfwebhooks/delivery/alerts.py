@@ -181,7 +181,7 @@ def alert_receivers(
     names, fallbacks = {one.name for one in about}, {one.fallback for one in about}
     found = []
     for other in endpoints:
-        name = other.name_for(event) or (event.type if other.name in fallbacks else None)
+        name = other.name_for(event) or (event.type if other.name in fallbacks and not other.takes_scans else None)
         if name and (itself or {other.name} != names):
             found.append(Wanted(other.name, name))
     return found

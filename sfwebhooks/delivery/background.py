@@ -32,14 +32,15 @@ class BackgroundWork:
         log: logging.Logger | logging.LoggerAdapter[logging.Logger] = log,
     ) -> None:
         self._dispatcher = dispatcher
-        self._maintenance = Maintenance(settings, dispatcher.outbox.path, scan)
+        self._maintenance = Maintenance(settings, dispatcher.outbox.place, scan)
         self._log = log
 
     def round(self, *own: Callable[[], object]) -> str:
         """Do the caller's tasks, then all others; return the outbox error that some could not be done for, or an empty
         text. One that fails does not prevent the others."""
-        maintain, checkpoint = (lambda: self._maintenance.look(time.time())), self._dispatcher.outbox.file.checkpoint
-        found = [self.attempt(task) for task in (*own, self._dispatcher.tick, maintain, checkpoint)]
+        database = self._dispatcher.outbox.database
+        tasks = (*own, self._dispatcher.tick, lambda: self._maintenance.look(time.time()), database.checkpoint)
+        found = [self.attempt(task) for task in tasks]
         return next(filter(None, found), "")
 
     def attempt(self, task: Callable[[], object]) -> str:

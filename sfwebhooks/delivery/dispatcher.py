@@ -6,17 +6,18 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import groupby
-from pathlib import Path
 from typing import Callable
 
 from sfwebhooks.delivery.alert_timing import Alerting
 from sfwebhooks.delivery.baton import Baton
 from sfwebhooks.delivery.send_queue import NEVER, SendQueue
+from sfwebhooks.delivery.sharing import Sharing
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxBusyError, OutboxError, ShortageError
 from sfwebhooks.log_once import Trouble
 from sfwebhooks.outbox.file import Storage
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.postgres.dsn import Place
 from sfwebhooks.outbox.store import Store
 from sfwebhooks.system import Clock, uptime
 
@@ -34,9 +35,9 @@ class Dispatcher:
     """
 
     def __init__(
-        self, endpoints: Iterable[Endpoint], path: Path, clock: Clock = time.time, storage: Storage | None = None
+        self, endpoints: Iterable[Endpoint], place: Place, clock: Clock = time.time, storage: Storage | None = None
     ) -> None:
-        self.outbox: Store = Outbox(path, storage=storage)
+        self.outbox: Store = Outbox(place, storage=storage)
         self._clock = clock
         everyone = tuple(endpoints)
         # deliveries to an endpoint with a mistake wait for a process with corrected settings
@@ -47,6 +48,7 @@ class Dispatcher:
             SendQueue(group, self.outbox, clock, steady, baton)
             for _, group in groupby(by_url, key=lambda endpoint: endpoint.url_id)
         ]
+        self._sharing = Sharing(self.queues, self.outbox.locks, steady or clock)
         #: monotonic seconds at which this process was last short of a resource
         self._short_at = float("-inf")
         self._shortage = Trouble(over="this process has descriptors and memory again")
@@ -68,7 +70,10 @@ class Dispatcher:
             if short:
                 queue.give_way()
             self._alerting.add_deaths(queue.deaths)
+        self._alerting.add_deaths(self.outbox.queue.deaths)
         states = [state for queue in self.queues if queue.owned for state in queue.states]
+        with suppress(OutboxError):
+            self._sharing.look()
         with suppress(OutboxError):
             return self._alerting.look(states, last)
         return False
@@ -107,7 +112,7 @@ class Dispatcher:
         Raises:
             OutboxError: the outbox cannot be used.
         """
-        if self.outbox.file.is_changed():
+        if self.outbox.database.is_changed():
             for queue in self.queues:
                 queue.look()
 
@@ -136,7 +141,7 @@ class Dispatcher:
             is_over: ends the wait; called often.
         """
         self.hurry()
-        self.outbox.file.look()  # the file may be a new one that replaced a lost one
+        self.outbox.database.look()  # it may be a new one that replaced a lost one
         while time.monotonic() < deadline and not is_over():
             alerts = self.tick()
             with suppress(OutboxBusyError):

@@ -10,7 +10,7 @@ import logging
 
 from sfwebhooks.events import timestamp
 from sfwebhooks.health import Change
-from sfwebhooks.outbox.queue import Result
+from sfwebhooks.outbox.results import Result
 from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import State
 from sfwebhooks.sending import SendingState

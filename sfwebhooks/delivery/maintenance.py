@@ -1,4 +1,5 @@
-"""Periodic maintenance of an outbox by a long-lived process: expire, prune, and warn about size, age and certificates.
+"""Periodic maintenance of an outbox by a long-lived process: prove scans, expire, prune, and warn about size, age and
+certificates.
 
 It runs at intervals in a background thread and does a little each time.
 """
@@ -7,15 +8,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from pathlib import Path
 
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.alerts import age_warning, alert_receivers, certificate_alert, outbox_warning, report_of_deaths
-from sfwebhooks.digesting import Rhythm
+from sfwebhooks.delivery.proving import prove
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.outbox.admission import fullness_mark
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.postgres.dsn import Place
 from sfwebhooks.outbox.store import Store
 from sfwebhooks.pipeline import accept
 from sfwebhooks.reasons import DeadReason
@@ -27,6 +28,7 @@ log = logging.getLogger("spiderfoot.webhooks")
 SIZE_SECONDS = 5.0
 TIDY_SECONDS = 60.0
 AGE_SECONDS = 60.0
+PROOF_SECONDS = 1.0
 #: seconds that a process has to run before deliveries to an endpoint that is not in the settings can expire
 REMOVED_SECONDS = 2 * 3600.0
 #: part of an endpoint's max_age that a delivery may wait before a warning: 17 hours, and all usual retries take 8
@@ -44,10 +46,10 @@ class Maintenance:
         steady: a clock that cannot be set, in seconds.
     """
 
-    def __init__(self, settings: Settings, path: Path, scan: Scan | None = None, steady: Clock = uptime) -> None:
+    def __init__(self, settings: Settings, place: Place, scan: Scan | None = None, steady: Clock = uptime) -> None:
         self._settings = settings
         self._scan = scan
-        self._outbox: Store = Outbox(path, storage=settings.storage)
+        self._outbox: Store = Outbox(place, storage=settings.storage)
         #: name of a check -> time of its last run
         self._done_at: dict[str, float] = {}
         self._mark = 0.0
@@ -69,7 +71,9 @@ class Maintenance:
         if self._is_due("age", AGE_SECONDS, now):
             for endpoint in self._settings.endpoints:
                 self._warn_of_age(endpoint, now)
-        if self._is_due("tidy", TIDY_SECONDS, now):
+        if self._is_due("proof", PROOF_SECONDS, now):
+            prove(self._outbox, self._settings.endpoints, now)
+        if self._is_due("tidy", TIDY_SECONDS, now):  # not before: it may delete what a statement reads
             right = (one for one in self._settings.endpoints if not one.mistake)
             dark = {one.name for one in right if self._outbox.endpoints.health(one.name).is_dark}
             long_here = self._steady() - self._began_at >= REMOVED_SECONDS
@@ -78,7 +82,7 @@ class Maintenance:
             self._outbox.sightings.prune(now, self._settings.sightings_keep, PRUNE_CHUNKS)
 
     def close(self) -> None:
-        """Close the outbox file."""
+        """Close the outbox."""
         self._outbox.close()
 
     def _is_due(self, check: str, seconds: float, now: float) -> bool:
@@ -99,7 +103,7 @@ class Maintenance:
                 self._outbox.accept([(event, alert_receivers(event, [endpoint], endpoints, itself=True))], now)
 
     def _warn_of_size(self, now: float) -> None:
-        fullness = self._outbox.file.fullness()
+        fullness = self._outbox.database.fullness()
         mark, before = fullness_mark(fullness), self._mark
         self._mark = mark
         if mark > before:
@@ -145,7 +149,7 @@ def expire(outbox: Store, settings: Settings, dark: Collection[str], now: float,
     for name in outbox.retention.waiting_endpoints():
         known = endpoints.get(name)
         if known and name in dark:
-            by_scan = known.digest.rhythm is Rhythm.SCAN
+            by_scan = known.digest.ends_with_scan
             age = known.max_age if by_scan else now - known.digest.due_until(now - known.max_age)
             number = outbox.retention.expire(name, DeadReason.EXPIRED, age, now, over=by_scan)
         elif removed and endpoints and settings.is_complete and not (known or name in settings.unused):

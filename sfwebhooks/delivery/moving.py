@@ -6,10 +6,9 @@ an event still goes to an endpoint once, and recovery and backfill know which ev
 
 from __future__ import annotations
 
-from sfwebhooks.delivery.ownership import Note
+from sfwebhooks.delivery.ownership import holder_of
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import SelectionError
-from sfwebhooks.outbox.locks import endpoint_lock
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.outbox.store import Store
 from sfwebhooks.screening import Screen
@@ -26,12 +25,11 @@ def move(outbox: Store, chosen: Selection, endpoint: Endpoint, now: float) -> in
         SelectionError: a process sends the deliveries that would be moved.
         OutboxError: the outbox cannot be written.
     """
-    lock = endpoint_lock(outbox.path, chosen.endpoint)
+    lock = outbox.locks.endpoint(chosen.endpoint)
     if not lock.take():
-        pid = Note.read(lock.noted()).pid
         raise SelectionError(
-            f"process {pid} is sending to {chosen.endpoint}, possibly the deliveries to be moved: stop it first, or"
-            " wait until its scan has ended"
+            f"process {holder_of(lock).name} is sending to {chosen.endpoint}, possibly the deliveries to be moved: stop"
+            " it first, or wait until its scan has ended"
         )
     try:
         moved = outbox.retention.move(chosen, endpoint, now)

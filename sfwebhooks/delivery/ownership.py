@@ -13,13 +13,14 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from sfwebhooks.delivery.pace import shared_pace
-from sfwebhooks.errors import TemplateFailedError, is_shortage
-from sfwebhooks.events import Batch
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.errors import OutboxError, TemplateFailedError, is_shortage
+from sfwebhooks.events import Batch, Bundle
+from sfwebhooks.formats import render
 from sfwebhooks.health import Health
-from sfwebhooks.outbox.locks import Lock, endpoint_lock, url_lock
+from sfwebhooks.outbox.database import LocksPart, StoreLock
 from sfwebhooks.outbox.store import Store
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.sending import SendingState
@@ -70,36 +71,48 @@ class Owner:
     pid: int
     #: epoch seconds of its last sign of life
     at: float
+    #: its machine; empty: this one
+    machine: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its id, and where that is not here, its machine."""
+        return f"{self.pid} (on {self.machine})" if self.machine else f"{self.pid}"
 
     def hangs(self, now: float) -> bool:
         """Return whether its last sign of life is too old to wait for it (`now` in epoch seconds)."""
         return now - self.at > HUNG_SECONDS
 
 
-def owner_of(outbox: Path, name: str, url_id: str, now: float) -> Owner | None:
+def owner_of(locks: LocksPart, name: str, url_id: str, now: float) -> Owner | None:
     """Return the process that sends to an endpoint or to another one at its URL; None if there is none.
 
     The locks of a process with recent signs of life are not touched, nor is one that it is about to take.
 
     Args:
-        outbox: path of the file.
+        locks: of the outbox.
         url_id: `Endpoint.url_id`; empty: not known.
         now: epoch seconds.
 
     Raises:
         OutboxError: the locks cannot be read.
     """
-    locks = [endpoint_lock(outbox, name), *([url_lock(outbox, url_id)] if url_id else [])]
-    for lock in locks:
+    for lock in (locks.endpoint(name), *([locks.url(url_id)] if url_id else [])):
         note = Note.read(lock.noted())
-        if note.pid and ((abs(now - note.at) < GONE_SECONDS and _is_there(note.pid)) or not lock.is_free):
-            return Owner(note.pid, note.at)
+        if note.pid and ((abs(now - note.at) < GONE_SECONDS and _is_there(note.pid, lock)) or not lock.is_free):
+            return Owner(note.pid, note.at, lock.machine)
     return None
 
 
-def _is_there(pid: int) -> bool:
-    """Return whether a process with this id exists here; one in another container is not seen."""
-    if os.name != "posix":  # elsewhere os.kill would end it
+def holder_of(lock: StoreLock) -> Owner:
+    """Return the process that holds a lock, or was the last one to hold it."""
+    note = Note.read(lock.noted())
+    return Owner(note.pid, note.at, lock.machine)
+
+
+def _is_there(pid: int, lock: StoreLock) -> bool:
+    """Return whether the process with this id exists here; one in another container is not seen."""
+    if os.name != "posix" or lock.machine:  # elsewhere os.kill would end it
         return False
     try:
         os.kill(pid, 0)
@@ -127,9 +140,9 @@ class Ownership:
         self.pace = shared_pace([state.endpoint for state in states])
         self._states = states
         #: held by the one process that sends to the URL
-        self.lock = url_lock(outbox.path, states[0].endpoint.url_id)
+        self.lock = outbox.locks.url(states[0].endpoint.url_id)
         #: endpoint -> its lock
-        self._locks = {state.endpoint.name: endpoint_lock(outbox.path, state.endpoint.name) for state in states}
+        self._locks = {state.endpoint.name: outbox.locks.endpoint(state.endpoint.name) for state in states}
         #: endpoints that another process sends to at another URL; logged already
         self._elsewhere: set[str] = set()
         #: held while a message is rendered, so that only one message can have crashed the process
@@ -158,7 +171,7 @@ class Ownership:
             self._take_over()
             self.own_all()
         except BaseException:  # a locked outbox: with half of the state loaded, nothing may be sent
-            self._let_go()
+            self.lose()
             raise
         return True
 
@@ -186,9 +199,8 @@ class Ownership:
                 self._elsewhere.discard(name)
             elif name not in self._elsewhere:
                 self._elsewhere.add(name)
-                pid = Note.read(self._locks[name].noted()).pid
-                text = "webhooks: endpoint %s: process %d sends to it at another URL; this process does not send to it"
-                log.warning(text, name, pid)
+                text = "webhooks: endpoint %s: process %s sends to it at another URL; this process does not send to it"
+                log.warning(text, name, holder_of(self._locks[name]).name)
 
     def release(self) -> None:
         """Release the locks and note that no process sends."""
@@ -198,9 +210,10 @@ class Ownership:
                     self._note(lock, pid=0)
             finally:
                 self._making.release()
-        self._let_go()
+        self.lose()
 
-    def _let_go(self) -> None:
+    def lose(self) -> None:
+        """Release the locks without a note: that is another owner's."""
         self._disown()
         for lock in (*self._locks.values(), self.lock):
             lock.release()
@@ -221,10 +234,10 @@ class Ownership:
             self._note(self.lock, batch.id)
             try:
                 yield
-            except TemplateFailedError:
-                raise  # the operator's mistake: the message becomes a dead letter with its own reason
+            except (TemplateFailedError, OutboxError):
+                raise  # the operator's mistake: the message becomes a dead letter with its own reason; or the outbox's
             except Exception as error:
-                if not is_shortage(error):  # of this process, and not the message's fault
+                if not is_shortage(error) and not self._gives_up(batch):  # of this process, not the message's fault
                     self._blame(batch.id)
                 raise
             finally:
@@ -241,15 +254,17 @@ class Ownership:
             finally:
                 self._making.release()
 
-    def _note(self, lock: Lock, rendering: str = "", pid: int | None = None) -> None:
+    def _note(self, lock: StoreLock, rendering: str = "", pid: int | None = None) -> None:
         """Write the pace and the message being rendered for the next owner."""
         its, pid, now = self.pace, os.getpid() if pid is None else pid, self._clock()
         lock.note(f"{its.open_at:.3f} {pid} {now:.0f} {rendering} {its.rested_at:.3f}")
 
     def _take_over(self) -> None:
         """Load what the last owner of the URL left: the pace, and the message that crashed it."""
-        note = Note.read(self.lock.noted())
-        self.pace = replace(self.pace, open_at=note.open_at, rested_at=note.rested_at)
+        last, note = Note.read(self.lock.noted()), Note.read(self.lock.noted_here())
+        self.pace = replace(self.pace, open_at=last.open_at, rested_at=last.rested_at)
+        if last.pid and self._outbox.locks.notes_are_late:  # it may have sent since
+            self.pace = self.pace.unknown(self._clock())
         if note.rendering and note.rendering != self._rendering:  # else the note is ours: our lock file was removed
             text = "webhooks: process %d crashed while building message %s; retrying"
             log.warning(text, note.pid, note.rendering)
@@ -263,8 +278,20 @@ class Ownership:
                 raise
         self._note(self.lock, self._rendering)
 
+    def _gives_up(self, batch: Batch) -> bool:
+        """Make those members of a bundle dead letters that cannot be built alone either; return whether there are any.
+        The others are the bundle from now on."""
+        if not isinstance(batch, Bundle):
+            return False
+        endpoint = next(one.endpoint for one in self._states if one.endpoint.name == batch.deliveries[0].endpoint)
+        damaged = [*unbuildable(batch, endpoint)]
+        if damaged:
+            self._outbox.queue.give_up(endpoint.name, damaged, self._clock())
+        return bool(damaged)
+
     def _blame(self, batch: str) -> None:
-        for endpoint in self._outbox.queue.blame(batch, self._clock()):
+        whole = [one.endpoint.name for one in self._states if one.endpoint.takes_scans]
+        for endpoint in self._outbox.queue.blame(batch, self._clock(), whole):
             log.warning("webhooks: endpoint %s: message %s could not be built and is dead", endpoint, batch)
             self._deaths.append((endpoint, DeadReason.CRASHED.value))
 
@@ -272,7 +299,7 @@ class Ownership:
         """Load what the last owner of an endpoint left: batches in flight, due times, its health."""
         name = state.endpoint.name
         state.ahead.clear()  # another process may have sent them meanwhile
-        self._outbox.queue.recall(name)
+        self._outbox.queue.recall(name, state.repeat_at(self._clock()))
         self._pull(state)
         state.orders, written = self._outbox.endpoints.orders(name), self._outbox.endpoints.health(name)
         state.health = _as_of_now(written, state)
@@ -280,6 +307,17 @@ class Ownership:
 
     def _pull(self, state: SendingState) -> None:
         self._outbox.due.pull(state.endpoint.name, self._clock(), state.longest_wait)
+
+
+def unbuildable(bundle: Bundle, endpoint: Endpoint) -> Iterator[str]:
+    """Yield the ids of those members of a bundle of which, each on its own, no message can be built."""
+    for one in bundle.deliveries:
+        try:
+            render(Batch((one,)), endpoint)
+        except Exception as error:  # raised further, it would hold up the others
+            if is_shortage(error):
+                raise
+            yield one.id
 
 
 def _as_of_now(written: Health, state: SendingState) -> Health:

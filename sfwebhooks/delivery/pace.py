@@ -55,11 +55,15 @@ class Pace:
 
     def seconds_for(self, messages: int) -> float:
         """Return the seconds from the first to the last of some messages, if nothing was sent for a while before."""
-        return max((messages - 1) * self.interval, (messages - 1 - BURST) * self.brake, 0.0)
+        return max(0.0, (messages - 1) * self.interval, (messages - 1 - BURST) * self.brake)
 
     def exhausted(self, now: float) -> Pace:
         """Return the pace after the channel has answered that it has too many messages."""
         return replace(self, rested_at=now + BURST * self.brake)
+
+    def unknown(self, now: float) -> Pace:
+        """Return the pace after attempts that are not known; the last one may have been made just now."""
+        return replace(self.exhausted(now), open_at=now + self.interval) if self.interval or self.brake else self
 
 
 def shared_pace(endpoints: Sequence[Endpoint]) -> Pace:

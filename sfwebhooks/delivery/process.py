@@ -20,8 +20,8 @@ from pathlib import Path
 
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.errors import OutboxError
-from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.locks import Lock, scan_lock
+from sfwebhooks.outbox.locks import Lock
+from sfwebhooks.outbox.postgres.dsn import local_path
 from sfwebhooks.outbox.store import Store
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -40,6 +40,8 @@ class Role(str, Enum):
     DELIVERY = "delivery_process"
     #: `sfwebhooks run`
     RUN = "run"
+    #: `sfwebhooks web`
+    WEB = "web"
     #: a command that sends for a while, such as drain or backfill
     COMMAND = "command"
 
@@ -53,12 +55,14 @@ ROLE_WORDS = {
     Role.SCAN: "a scan",
     Role.DELIVERY: "the delivery process",
     Role.RUN: "sfwebhooks run",
+    Role.WEB: "sfwebhooks web",
     Role.COMMAND: "a command such as sfwebhooks drain",
 }
 
 
 def service_lock(outbox: Path) -> Lock:
-    """Return the lock of the process that sends whatever any process has stored: the delivery process, or `run`."""
+    """Return the lock of the process that sends whatever any process has stored: the delivery process, `run` or
+    `web`."""
     return Lock(outbox, "service")
 
 
@@ -79,7 +83,7 @@ def senders(outbox: Store, owners: Iterable[int]) -> dict[int, Role]:
     """
     scans = {}
     for scan in outbox.scans.open_scans():
-        lock = scan_lock(outbox.path, scan.id)
+        lock = outbox.locks.scan(scan.id)
         words = lock.noted().split(" ")
         with suppress(OutboxError, ValueError, IndexError):  # another user's lock; an incomplete note
             if not lock.is_free:
@@ -127,7 +131,7 @@ class DeliveryProcess:
         self._digest = settings.digest
         self._folder = folder.absolute()
         self._module = str(Path(module).absolute())
-        self._lock = service_lock(folder / FILE)
+        self._lock = service_lock(local_path(settings.place(folder)))
         #: the one that this process has started, and when (monotonic seconds)
         self._child: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0

@@ -8,28 +8,34 @@ health and of the pace is the truth. Attempts that were in flight when the proce
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
+from typing import Callable
 
 from sfwebhooks.delivery.baton import Baton
 from sfwebhooks.delivery.log import log_attempt
 from sfwebhooks.delivery.ownership import Ownership
+from sfwebhooks.delivery.settling import (
+    AGAIN_SECONDS,
+    GROUP_MAX,
+    GROUP_SECONDS,
+    UNSETTLED_MAX,
+    InFlight,
+    Unsettled,
+    ids_in,
+)
 from sfwebhooks.delivery.workers import Workers
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.errors import NO_MEMORY, OutboxError, ShortageError
+from sfwebhooks.errors import OutboxError, ShortageError
 from sfwebhooks.events import Batch
 from sfwebhooks.health import Condition
-from sfwebhooks.log_once import Trouble
 from sfwebhooks.outbox.claim import Pick
-from sfwebhooks.outbox.queue import Result
 from sfwebhooks.outbox.store import Store
 from sfwebhooks.pipeline import deliver
 from sfwebhooks.reasons import Failure
-from sfwebhooks.retry import State
 from sfwebhooks.sending import SendingState
 from sfwebhooks.system import Clock
 
@@ -41,13 +47,6 @@ POLL_SECONDS = 0.5
 AHEAD_MAX = 20
 CERTAIN_SECONDS = 0.02
 AHEAD_SECONDS = 0.5
-#: results of sent deliveries that are kept in memory while the outbox cannot be written; from then on nothing is sent
-UNSETTLED_MAX = 1000
-#: results wait for others until they cover GROUP_MAX deliveries, or for GROUP_SECONDS: a kill repeats no more than that
-GROUP_MAX = 20
-GROUP_SECONDS = 0.05
-#: seconds between two tries to write them
-AGAIN_SECONDS = 1.0
 NEVER = float("inf")
 
 
@@ -67,31 +66,27 @@ class SendQueue:
         steady: Clock | None = None,
         baton: Baton | None = None,
     ) -> None:
-        #: held while the states of the endpoints change, and by workers that rest
-        self._lock = threading.Condition()
-        #: held by the thread that claims or settles: one at a time goes to the outbox
-        self._turn = threading.RLock()
+        self._flight = InFlight()
+        self._lock, self._turn = self._flight.lock, self._flight.turn
         self.states = [SendingState(endpoint, steady=steady or clock, lock=self._lock) for endpoint in endpoints]
         self._hurried = False
+        #: whether this process may own the URL too, and whether it is to release it
+        self.may_begin: Callable[[SendQueue], bool] = lambda queue: True
+        self.leaves = False
+        #: whether deliveries were waiting at the last look
+        self.has_work = False
         #: whether the pace prevented the last attempt
         self._paced = False
         #: endpoint and reason of each dead letter that is not in an alert yet
         self.deaths: deque[tuple[str, str]] = deque()
         #: whether this process lacked a resource when it tried to take the lock or to send
         self.is_short = False
-        #: results that are not written yet, in order: their deliveries stay in flight, and are sent again if this
-        #: process is killed
-        self._unsettled: deque[tuple[SendingState, Result]] = deque()
-        #: monotonic seconds of the last try to write them
-        self._wrote_at = 0.0
-        self._trouble = Trouble(over="the results of sent deliveries are recorded again")
         self._ownership = Ownership(self.states, outbox, clock, steady or clock, self.deaths)
+        self._unsettled = Unsettled(self._flight, outbox, self._ownership, clock, self.deaths)
         self._outbox = outbox
         self._clock = clock
         #: time of the last look at the operator's orders
         self._looked_at = -NEVER
-        #: ids of the deliveries in flight
-        self._busy: set[str] = set()
         name, size = self.states[0].endpoint.name, max(state.endpoint.concurrency for state in self.states)
         step = partial(self.step, AHEAD_MAX)
         self._workers = Workers(f"webhooks-{name}", size, step, self._rest_seconds, self._lock, baton or Baton())
@@ -129,14 +124,14 @@ class SendQueue:
         """
         claimed = self._claim(ahead)
         if not claimed:
-            return self._flush()  # deliveries that waited for these results can be sent now
+            return self._unsettled.write(patient=True)  # deliveries that waited for these results can be sent now
         state, batch = claimed
         try:
-            result, change = deliver(batch, state, self._clock, self._ownership.rendering(batch))
+            result, change = deliver(batch, state, self._clock, partial(self._ownership.rendering, batch))
         except BaseException:
             with suppress(OutboxError):
-                self._outbox.queue.recall(state.endpoint.name)
-            self._release(batch)
+                self._outbox.queue.recall(state.endpoint.name, state.repeat_at(self._clock()))
+            self._flight.release(batch)
             raise
         finally:
             with self._lock:
@@ -146,18 +141,19 @@ class SendQueue:
                 self._ownership.pace = self._ownership.pace.exhausted(self._clock())
         log_attempt(state, result, change)
         self.is_short = result.attempt.reason == Failure.SHORTAGE.value
-        self._unsettled.append((state, result))
+        unsettled = self._unsettled
+        unsettled.results.append((state, result))
         in_group = ahead > 1 and not result.settlements[0].split
-        patience = AGAIN_SECONDS if self._trouble.text else GROUP_SECONDS if in_group else 0.0
-        full = not self._trouble.text and len(self._unsettled) * len(batch.deliveries) >= GROUP_MAX
-        if full or time.monotonic() - self._wrote_at >= patience:
-            self._settle()
+        patience = AGAIN_SECONDS if unsettled.trouble.text else GROUP_SECONDS if in_group else 0.0
+        full = not unsettled.trouble.text and len(unsettled.results) * len(batch.deliveries) >= GROUP_MAX
+        if full or time.monotonic() - unsettled.wrote_at >= patience:
+            unsettled.write()
         return True
 
     def _claim(self, ahead: int) -> tuple[SendingState, Batch] | None:
         """Return the next request with the endpoint that it goes to, or None if nothing can be sent now."""
         with self._turn:
-            if self._workers.stopping or len(self._unsettled) >= UNSETTLED_MAX:
+            if self._workers.stopping or self.leaves or len(self._unsettled.results) >= UNSETTLED_MAX:
                 return None
             if not (self._ownership.lock.held or self._begin()):
                 return None
@@ -173,7 +169,8 @@ class SendQueue:
                 _ = state.sender  # made here, by one thread, while nothing is in flight yet
                 with self._lock:
                     state.in_flight += 1
-                    self._busy.update(delivery.id for delivery in batch.deliveries)
+                    alone = len(batch.deliveries) == 1
+                    self._flight.ids.update((batch.id,) if alone else ids_in(batch))
                     self._ownership.pace = pace.after(now) if pace.interval or pace.brake else pace
                     self.states.remove(state)  # the other endpoints of this URL come first next time
                     self.states.append(state)
@@ -185,68 +182,31 @@ class SendQueue:
     def _next(self, state: SendingState, now: float, ahead: int) -> Batch | None:
         """Return the next request to an endpoint."""
         health, limits = state.health, state.hurried_limits if self._hurried else state.limits
+        busy = self._flight.ids
         if not health.healthy:
             self._forget(state)
-            probe = self._outbox.queue.pick(limits, self._busy, Pick(health.setbacks % len(Pick)), fresh=False)
-            return probe or (
-                self._outbox.queue.claim_batch(limits, self._busy, now) if limits.digesting.waits else None
-            )
+            probe = self._outbox.queue.pick(limits, busy, Pick(health.setbacks % len(Pick)), False, now)
+            return probe or (self._outbox.queue.claim_batch(limits, busy, now) if limits.digesting.waits else None)
         while state.pieces:  # of a batch the last is the smallest: it finds the refused message soonest
             waits = self._outbox.queue.is_waiting(state.pieces[-1])
             piece = state.pieces.pop()
             if waits:
                 return piece
-            self._release(piece)  # what is left of it is claimed from the outbox
+            self._flight.release(piece)  # what is left of it is claimed from the outbox
         if health.failures >= 2 or health.refusals >= 2:  # the next message may lie elsewhere in the queue
             state.ahead.clear()
             other = Pick((health.setbacks - 1) % len(Pick))
-            batch = self._outbox.queue.pick(limits, self._busy, other, fresh=True) if other is not Pick.OLDEST else None
+            batch = self._outbox.queue.pick(limits, busy, other, True, now) if other is not Pick.OLDEST else None
             if batch:
                 return batch
-        if limits.size > 1 or limits.late:
-            return self._outbox.queue.claim_batch(limits, self._busy, now, self._ownership.pace.spare(now))
+        if limits.size > 1 or limits.late or limits.is_careful:
+            return self._outbox.queue.claim_batch(limits, busy, now, self._ownership.pace.spare(now))
         age = abs(now - state.claimed_at)
         is_gone = state.ahead and age > CERTAIN_SECONDS and not self._outbox.queue.is_waiting(state.ahead[0])
         if not state.ahead or is_gone or age > AHEAD_SECONDS:
-            claimed = self._outbox.queue.claim(limits.endpoint, self._busy, now, ahead)
+            claimed = self._outbox.queue.claim(limits.endpoint, busy, now, ahead)
             state.ahead, state.claimed_at = deque(claimed), now
         return state.ahead.popleft() if state.ahead else None
-
-    def _settle(self) -> None:
-        """Commit the results in order, with the health of endpoints where it changed, and release their deliveries."""
-        with self._turn:
-            self._wrote_at = time.monotonic()
-            try:
-                while self._unsettled:
-                    group = [self._unsettled[place] for place in range(min(len(self._unsettled), GROUP_MAX))]
-                    changed = [(state, state.health) for state in {id(one): one for one, _ in group}.values()]
-                    changed = [(state, health) for state, health in changed if health != state.written]
-                    healths = {state.endpoint.name: health for state, health in changed}
-                    self._outbox.queue.settle((result for _, result in group), healths)
-                    for state, health in changed:
-                        state.written = health
-                    for state, result in group:
-                        self._unsettled.popleft()
-                        dead = [one.reason for one in result.settlements if one.state is State.DEAD]
-                        self.deaths.extend((state.endpoint.name, reason) for reason in dead)
-                        with self._lock:
-                            state.is_news = state.health != state.written
-                            if result.settlements[0].split and result.settlements[0].due_at <= self._clock():
-                                state.pieces += result.batch.halves  # sent at once, so they stay in flight
-                            else:
-                                self._busy.difference_update(delivery.id for delivery in result.batch.deliveries)
-                if self._trouble.text:
-                    self._trouble.ended()
-            except (OutboxError, MemoryError) as error:
-                consequence = "; results of sent deliveries are kept in memory until the outbox can be written"
-                self._trouble.met(str(error) or NO_MEMORY, consequence)
-
-    def _flush(self) -> bool:
-        """Write the kept results, not too often after trouble; return whether all were written."""
-        if not self._unsettled or (self._trouble.text and time.monotonic() - self._wrote_at < AGAIN_SECONDS):
-            return False
-        self._settle()
-        return not self._unsettled
 
     def next_at(self, healthy_only: bool) -> float:
         """Return the epoch seconds at which something could be sent: 0 for now, NEVER if nothing waits.
@@ -271,17 +231,35 @@ class SendQueue:
 
     @property
     def _in_flight(self) -> bool:
-        return len(self._busy) > sum(len(piece.deliveries) for state in self.states for piece in state.pieces)
+        return len(self._flight.ids) > sum(len(piece.deliveries) for state in self.states for piece in state.pieces)
 
     @property
     def owned(self) -> bool:
         """Whether this process owns the URL's lock."""
         return self._ownership.lock.held
 
+    @property
+    def is_free(self) -> bool:
+        """Whether no process owns it.
+
+        Raises:
+            OutboxError: the lock cannot be looked at.
+        """
+        return self._ownership.lock.is_free
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether this process owns it, and another one asks for it."""
+        return self.owned and self._ownership.lock.is_wanted
+
+    def leave(self) -> None:
+        """Claim nothing more, and release the URL once nothing is in flight: another process is to send there."""
+        self.leaves = True
+
     def give_way(self) -> None:
         """Close lock and connections if nothing is to be sent here now: another endpoint needs the descriptors."""
         with suppress(OutboxError), self._turn:
-            idle = not self._busy and all(self._next_at(state, True) > self._clock() for state in self.states)
+            idle = not self._flight.ids and all(self._next_at(state, True) > self._clock() for state in self.states)
             if idle and self._ownership.lock.held:
                 self._ownership.release()
                 for state in self.states:
@@ -297,9 +275,15 @@ class SendQueue:
 
     def tick(self) -> None:
         """Write results and start another thread if all are blocked; call about once a second."""
-        self._flush()
+        self._unsettled.write(patient=True)
         with suppress(OutboxError), self._turn:
             self._ownership.show_life()
+            if self.leaves:
+                for state in self.states:
+                    self._forget(state)
+                if not self._flight.ids:
+                    self._ownership.release()
+                    self.leaves = False
         if self._workers.began:
             self.wake()
 
@@ -310,13 +294,13 @@ class SendQueue:
     def join(self, deadline: float) -> None:
         """Wait until the threads have ended, until `deadline` (monotonic seconds) at most."""
         self._workers.stop(deadline)
-        self._flush()
+        self._unsettled.write(patient=True)
 
     def stop(self, deadline: float) -> bool:
         """End the threads; return whether everything is settled at `deadline` (monotonic seconds)."""
         ended = self._workers.stop(deadline)
-        self._settle()
-        left = sum(len(result.batch.deliveries) for _, result in [*self._unsettled])
+        self._unsettled.write()
+        left = sum(len(result.batch.deliveries) for _, result in [*self._unsettled.results])
         if left:
             log.warning("webhooks: %d deliveries were sent but not recorded; they will be sent again", left)
         # even while some are sending: a duplicate message does no harm, a lock that is never released does;
@@ -342,12 +326,16 @@ class SendQueue:
         Raises:
             OutboxError: the outbox cannot be used.
         """
-        if all(self._outbox.queue.next_due(state.limits, self._clock()) is None for state in self.states):
+        due = (self._outbox.queue.next_due(state.limits, self._clock()) for state in self.states)
+        self.has_work = any(at is not None for at in due)
+        if not self.has_work or not self.may_begin(self):
             return False
         for state in self.states:  # another process may have sent them meanwhile
             self._forget(state)
         try:
             taken = self._ownership.take()
+            if not taken:
+                self._ownership.lock.want()
             self.is_short = False
             return taken
         except ShortageError:
@@ -366,13 +354,9 @@ class SendQueue:
         """Forget deliveries that were claimed or split and are not in flight; the outbox has them."""
         with self._lock:
             for piece in state.pieces:
-                self._busy.difference_update(delivery.id for delivery in piece.deliveries)
+                self._flight.ids.difference_update(ids_in(piece))
             state.pieces.clear()
             state.ahead.clear()
-
-    def _release(self, batch: Batch) -> None:
-        with self._lock:
-            self._busy.difference_update(delivery.id for delivery in batch.deliveries)
 
     def _rest_seconds(self) -> float:
         """Return the seconds until the next look for work."""

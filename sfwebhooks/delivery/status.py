@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
-from sfwebhooks.config.settings import Settings, disabled
+from sfwebhooks.config.location import disabled
+from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.ownership import Owner, owner_of
 from sfwebhooks.delivery.process import service_lock, service_pid
 from sfwebhooks.errors import OutboxError
@@ -20,6 +20,7 @@ from sfwebhooks.health import Condition, Health
 from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.outbox.listing import Backlog
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.postgres.dsn import Place
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.outbox.store import Store
 from sfwebhooks.reasons import WITHHELD_WORDS, WaitingReason
@@ -66,12 +67,13 @@ class Situation:
         return math.ceil(self.backlog.waiting / self.batch_size) * self.interval
 
 
-def situation(outbox: Store, name: str, found: Settings | None, now: float) -> Situation:
+def situation(outbox: Store, name: str, found: Settings | None, now: float, stays: bool = False) -> Situation:
     """Return the state of an endpoint.
 
     Args:
         found: the settings; None: not known.
         now: epoch seconds.
+        stays: whether this process goes on sending, if it sends.
 
     Raises:
         OutboxError: the outbox cannot be read.
@@ -79,7 +81,7 @@ def situation(outbox: Store, name: str, found: Settings | None, now: float) -> S
     endpoint = next((one for one in found.endpoints if one.name == name), None) if found else None
     owner = None
     with suppress(OutboxError):  # a lock of another user; a sender would log that
-        owner = owner_of(outbox.path, name, endpoint.url_id if endpoint else "", now)
+        owner = owner_of(outbox.locks, name, endpoint.url_id if endpoint else "", now)
         pid = 0 if owner else service_pid(service_lock(outbox.path), found.digest if found else "")
         owner = Owner(pid, now) if pid else owner  # it has not looked since the last one came
     return Situation(
@@ -91,7 +93,7 @@ def situation(outbox: Store, name: str, found: Settings | None, now: float) -> S
         endpoint.mistake if endpoint else "",
         endpoint.interval if endpoint else 0.0,
         DIGEST_MAX if endpoint and endpoint.digest.is_on else endpoint.batch_size if endpoint else 1,
-        owner if owner and owner.pid != os.getpid() else None,
+        owner if owner and (stays or owner.pid != os.getpid()) else None,
         outbox.queue.digest_at(limits_of(endpoint), now) if endpoint else None,
     )
 
@@ -147,7 +149,7 @@ def digest_text(found: Situation) -> str:
 
 def hanging(owner: Owner) -> str:
     """Return the text for a sending process without signs of life."""
-    return f"process {owner.pid} owns the lock of this URL and has been inactive since {moment(owner.at)}"
+    return f"process {owner.name} owns the lock of this URL and has been inactive since {moment(owner.at)}"
 
 
 def waiting_reason(found: Situation, now: float) -> WaitingReason:
@@ -192,9 +194,9 @@ def why_waiting(found: Situation, now: float, idle: str = IDLE) -> str:
         idle: the text to use if no process sends.
     """
     reason, words, owner = waiting_reason(found, now), obstacle(found, now), found.owner
-    cure = reason.cure.format(name=found.name, pid=owner and owner.pid)
+    cure = reason.cure.format(name=found.name, pid=owner and owner.name)
     if reason is WaitingReason.SENDING and owner:
-        return "; ".join([*_delays(found, now), f"process {owner.pid} is sending"])
+        return "; ".join([*_delays(found, now), f"process {owner.name} is sending"])
     if reason is WaitingReason.NO_SENDER:
         return "; ".join([*_delays(found, now), idle])
     if reason in (WaitingReason.HELD, WaitingReason.FAILING):
@@ -284,19 +286,19 @@ def in_brief(
 
 
 def situations(
-    path: Path, found: Settings | None, wanted: Callable[[str], bool] = lambda name: True
+    place: Place, found: Settings | None, wanted: Callable[[str], bool] = lambda name: True
 ) -> Iterator[Situation]:
     """Yield the situation of each endpoint that has waiting deliveries.
 
     Args:
-        path: of the outbox.
+        place: of the outbox.
         found: the settings; None: not known.
         wanted: which endpoints.
 
     Raises:
         OutboxError: the outbox cannot be read.
     """
-    with closing(Outbox(path, listing=True)) as outbox:
+    with closing(Outbox(place, listing=True)) as outbox:
         for name in filter(wanted, outbox.retention.waiting_endpoints()):
             yield situation(outbox, name, found, time.time())
 
@@ -312,13 +314,13 @@ def waiting_line(found: Situation, why: Callable[[Situation, float], str] = why_
     return f"{found.name}: {found.backlog.waiting} waiting{f': {reason}' if reason else ''}"
 
 
-def waiting_lines(path: Path, found: Settings | None, names: Collection[str]) -> Iterator[str]:
+def waiting_lines(place: Place, found: Settings | None, names: Collection[str]) -> Iterator[str]:
     """Yield the line of each of these endpoints that has waiting deliveries; none if the outbox is locked: the command
     that prints them has done its work.
 
     Args:
-        path: of the outbox.
+        place: of the outbox.
         found: the settings; None: not known.
     """
     with suppress(OutboxError):
-        yield from map(waiting_line, situations(path, found, names.__contains__))
+        yield from map(waiting_line, situations(place, found, names.__contains__))

@@ -42,6 +42,12 @@ CURES: tuple[tuple[str, str, str], ...] = (
     ("http_404", "immutable id", "correct dcr_id, or url: this logs ingestion endpoint has no such rule"),
     ("InvalidStream", "", "correct stream: the data collection rule does not declare it"),
     ("http_200_but_not_204", "", "the answer is not from Azure: url must be the logs ingestion endpoint of the rule"),
+    ("http_403", "organisation as the original creator", "MISP has this target's event from another organisation: set"
+     " api_key to that of a user of that organisation"),
+    ("http_413", "report file is too large", "raise DD_SCAN_FILE_MAX_SIZE of DefectDojo, or send less with"
+     " min_severity or finding_types; then sfwebhooks replay"),
+    ("taxii_objects_refused", "", "the answer of the TAXII server says why it refuses the objects: check whether the"
+     " collection accepts STIX 2.1 and whether the user may add to it"),
     ("http_400", "plain http|ssl-enabled|http request to an https", "this port speaks https: write https:// in url"),
     ("http_400", "", "the receiver does not understand the message: check format, headers and its log"),
     ("http_401", "", "correct secret, api_key or header.NAME: the receiver does not accept them"),
@@ -53,7 +59,8 @@ CURES: tuple[tuple[str, str, str], ...] = (
     ("http_407", "", "set the proxy's user name and password: proxy = SCHEME://USER:PASSWORD@HOST:PORT"),
     ("http_408", "", "let the receiver wait longer for a request, or check the connection to it"),
     ("http_410", "", "the receiver says that it is gone: set its new url, or run sfwebhooks enable NAME"),
-    ("http_413", "", "let the receiver accept larger bodies (nginx: client_max_body_size), or lower batch_size"),
+    ("http_413", "", "let the receiver accept larger bodies (nginx: client_max_body_size), or lower batch_size;"
+     " of a whole scan send less (min_severity, finding_types, max_data)"),
     ("http_415", "", "check format: the receiver expects another content type"),
     ("http_422", "", "the receiver does not accept the message's content: check format and its log"),
     ("http_426", "", "the receiver requires https: write https:// in url"),
@@ -61,6 +68,14 @@ CURES: tuple[tuple[str, str, str], ...] = (
     ("http_431", "", "shorten header.NAME: the receiver does not accept headers of that length"),
     ("http_200_but_not_ok", "", "the answer is not from the service that format names: correct url, or use"
      " format = generic"),
+    ("ticket_elsewhere", "", "its tickets are in another project: restore url and project, or run sfwebhooks tickets"
+     " --endpoint NAME --forget"),
+    ("issues_disabled", "", "enable issues in the settings of the repository"),
+    ("no_such_transition", "", "set close_transition to a transition that the workflow has in the issue's state"),
+    ("ticket_too_long", "", "shorten the ticket's description: at most 64 KiB are read of it"),
+    ("ticket_still_open", "", "the tracker says that it has closed the ticket, and shows it open: check its rules"),
+    ("search_incomplete", "", "GitHub's search ran out of time; it is repeated"),
+    ("too_many_requests", "", "the tracker's answers lead to ever more requests: check format and url"),
     ("http_204_no_such_key", "", "the Apprise server has no configuration under the key in url: add it there, or"
      " correct url"),
     ("http_424", "", "a service in the configuration of the Apprise server failed: check the server's log"),

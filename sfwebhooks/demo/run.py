@@ -21,16 +21,17 @@ from pathlib import Path
 from typing import IO, Callable
 
 from sfwebhooks.demo import scanner
-from sfwebhooks.demo.site import Site
+from sfwebhooks.demo.site import FictionalWeb
 from sfwebhooks.demo.teams import Team, Teams
 from sfwebhooks.errors import WebhooksError
 from sfwebhooks.host.install import SHIM, install, modules_folder, uninstall
 from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.listing import Record
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.records import Record
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
-from sfwebhooks.scan.host_database import FINISHED, HostDatabase, ScanRow
+from sfwebhooks.scan.host_database import HostDatabase
+from sfwebhooks.scan.host_rows import FINISHED, ScanRow
 
 TARGET = "acme.test"
 #: a scan takes about 15 s; after this time something is wrong
@@ -60,6 +61,8 @@ class DemoResult:
     #: the same without webhooks, if requested
     seconds_without: float | None
     folder: Path
+    #: the scanner's data folder in it
+    data: Path
 
     def accepted(self, team: Team) -> int:
         """Return how many deliveries the outbox accepted for a team."""
@@ -102,7 +105,7 @@ def run(watch: Watch, keep: bool = False, compare: bool = False) -> DemoResult:
     Raises:
         WebhooksError: the scanner is missing or failed.
     """
-    with work_folder(keep) as place, Site() as site, Teams(place / "certificates") as teams, shim():
+    with work_folder(keep) as place, FictionalWeb() as site, Teams(place / "certificates") as teams, shim():
         home = scanner.prepare(place / "spiderfoot", site.port)
         settings = home.data / "spiderfoot.conf"
         settings.touch(0o600)
@@ -113,7 +116,7 @@ def run(watch: Watch, keep: bool = False, compare: bool = False) -> DemoResult:
         accepted = records.listing.deliveries(Selection(), DELIVERIES_MAX)
         records.close()
         seconds_without = without.ended - without.started if without else None
-        return DemoResult(teams.all, accepted, findings, row.ended - row.started, seconds_without, place)
+        return DemoResult(teams.all, accepted, findings, row.ended - row.started, seconds_without, place, home.data)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from sfwebhooks.demo import company, web
 from sfwebhooks.demo.page import Page, html
 
 
-class Site:
+class FictionalWeb:
     """Serve the fictional web while the context is entered."""
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Site:
         with self._counting:
             return sum(self.requests.values()) + sum(self.refused.values())
 
-    def __enter__(self) -> Site:
+    def __enter__(self) -> FictionalWeb:
         self._thread.start()
         return self
 
@@ -81,7 +81,7 @@ class _Server(ThreadingHTTPServer):
 
     request_queue_size = 64
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: FictionalWeb) -> None:
         self.site = site
         super().__init__(("127.0.0.1", 0), _Handler)
 

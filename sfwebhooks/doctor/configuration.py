@@ -7,14 +7,16 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sfwebhooks.config.settings import Settings, disabled, missing, off
+from sfwebhooks.config.location import disabled, missing, off
+from sfwebhooks.config.settings import Settings
 from sfwebhooks.doctor.installation import Installation, Level, Report
 from sfwebhooks.enrichment.data_file import UnusableDataError
 from sfwebhooks.enrichment.enrichment import Enrichment
 from sfwebhooks.files import is_deleted
 from sfwebhooks.network.tls import expiries, tls_problem
 from sfwebhooks.reasons import Failure
-from sfwebhooks.scan.host_database import MODULE, READ_SECONDS, saved_options
+from sfwebhooks.scan.host_database import MODULE, READ_SECONDS
+from sfwebhooks.scan.own_host import saved_options
 from sfwebhooks.text import amount
 
 

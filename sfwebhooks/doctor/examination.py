@@ -18,7 +18,7 @@ from sfwebhooks.doctor.expected import expected_scans_report
 from sfwebhooks.doctor.host import hosts, modules, versions
 from sfwebhooks.doctor.installation import Installation, Level, Report
 from sfwebhooks.doctor.sending import addresses, clock, endpoints, last_scan, limits, sender
-from sfwebhooks.doctor.storage import disk, file_system_kind, folder_access, fullness, outbox
+from sfwebhooks.doctor.storage import disk, file_system_kind, folder_access, fullness, outbox, spooled_events
 from sfwebhooks.errors import WebhooksError
 
 T = TypeVar("T")
@@ -34,6 +34,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("file system", file_system_kind),
     ("disk", disk),
     ("outbox", outbox),
+    ("spool", spooled_events),
     ("queue", fullness),
     ("endpoint", endpoints),
     ("address", addresses),

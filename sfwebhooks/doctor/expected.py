@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.doctor.installation import Installation, Level, Report
+from sfwebhooks.errors import HostDatabaseError
 from sfwebhooks.expectations import key_of_scan
+from sfwebhooks.inspection.watched import LATE_CURE, watch_overview
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.scan.escapes import unescaped
-from sfwebhooks.scan.host_database import DATABASE, READ_SECONDS, HostDatabase
-from sfwebhooks.terminal.watched import LATE_CURE, watch_overview
+from sfwebhooks.scan.host_address import current_database
+from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase
 
 #: expected scans that are reported as unknown
 UNKNOWN_MAX = 5
@@ -24,8 +25,8 @@ def never_scanned(settings: Settings, folder: Path) -> list[str]:
     if not settings.expected:
         return []
     try:
-        rows = HostDatabase(str(folder / DATABASE), READ_SECONDS).instances()
-    except sqlite3.Error:
+        rows = HostDatabase(current_database(folder), READ_SECONDS).instances()
+    except HostDatabaseError:
         return []  # there is none yet, or it is locked
     known = {key_of_scan(unescaped(text)) for row in rows for text in row[1:3]}
     new = [one for one in settings.expected if key_of_scan(one.of) not in known]
@@ -40,7 +41,7 @@ def expected_scans_report(found: Installation) -> Iterator[Report]:
     """Report whether a process looks for the expected scans, and those that no scan has had."""
     if not (found.settings and found.settings.expected):
         return
-    with closing(Outbox(found.path, listing=True)) as outbox:
+    with closing(Outbox(found.place, listing=True)) as outbox:
         overview = watch_overview(found.settings, outbox if found.has_outbox else None, found.now)
     *_, words = overview.lines(found.now)
     is_late = overview.is_late(found.now)

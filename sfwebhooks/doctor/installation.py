@@ -17,11 +17,11 @@ from sfwebhooks.config.filter_warnings import unknown_modules
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError, InstallError, OutboxError
-from sfwebhooks.files import is_deleted
 from sfwebhooks.host.hosts import remembered
 from sfwebhooks.host.install import SHIM, modules_folder
+from sfwebhooks.inspection.live_state import LiveState, live_state
 from sfwebhooks.outbox.file import FILE
-from sfwebhooks.terminal.live_state import LiveState, live_state
+from sfwebhooks.outbox.postgres.dsn import Place, is_missing, local_path
 
 #: the files of the host's modules
 MODULES = "sfp_*.py"
@@ -66,14 +66,28 @@ class Installation:
     now: float = field(default_factory=time.time)
 
     @property
+    def place(self) -> Place:
+        """Where the outbox is, which need not exist.
+
+        Raises:
+            ConfigError: a mistake in the settings makes that unknown.
+        """
+        return self.settings.place(self.folder) if self.settings else self.folder / FILE
+
+    @property
     def path(self) -> Path:
-        """The outbox's file, which need not exist."""
-        return self.folder / FILE
+        """The outbox's file, or the path next to which this machine has its notes about it."""
+        return self.folder / FILE if self.settings and self.settings.outbox_mistake else local_path(self.place)
+
+    @property
+    def is_on_server(self) -> bool:
+        """Whether the outbox is not, or is not meant to be, in the data folder."""
+        return bool(self.settings and (self.settings.outbox or self.settings.outbox_mistake))
 
     @property
     def has_outbox(self) -> bool:
-        """Whether it exists."""
-        return not is_deleted(self.path)
+        """Whether it exists, as far as that is known."""
+        return not (self.settings and self.settings.outbox_mistake) and not is_missing(self.place)
 
     @property
     def settings(self) -> Settings | None:
@@ -96,7 +110,7 @@ class Installation:
     def live(self) -> LiveState | None:
         """The live state; None without settings, or if the outbox cannot be read, which its check reports."""
         try:
-            return live_state(self.settings, self.path) if self.settings else None
+            return live_state(self.settings, self.place) if self.settings else None
         except (ConfigError, OutboxError):
             return None
 

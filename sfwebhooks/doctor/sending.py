@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -16,15 +15,16 @@ from sfwebhooks.attempts import NoReplyError
 from sfwebhooks.delivery.troubleshooting import cure
 from sfwebhooks.doctor.installation import Installation, Level, Report
 from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.errors import HostDatabaseError
 from sfwebhooks.events import lifecycle_id
 from sfwebhooks.files import SQLITE
 from sfwebhooks.health import SET_SECONDS
 from sfwebhooks.network.local_address import local_address
 from sfwebhooks.network.route import Route
-from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.reasons import Failure, WaitingReason
-from sfwebhooks.scan.host_database import DATABASE, READ_SECONDS, HostDatabase
+from sfwebhooks.scan.host_address import current_database
+from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase
 from sfwebhooks.text import age, moment
 
 #: files that a process has open besides its connections
@@ -113,7 +113,7 @@ def last_scan(found: Installation) -> Iterator[Report]:
         return
     if found.settings and found.live is None:
         return  # the outbox cannot be read: its own check says why
-    with closing(Outbox(found.path, listing=True)) as outbox:
+    with closing(Outbox(found.place, listing=True)) as outbox:
         ids = outbox.listing.scans(1)
         known = outbox.scans.scan(ids[0]) if ids else None
         end = outbox.scans.event(lifecycle_id(ids[0], "ended")) if ids else None
@@ -125,7 +125,7 @@ def last_scan(found: Installation) -> Iterator[Report]:
         about = f"{scan.id}{f' of {scan.target}' if scan.target else ''}"
         if ended:
             yield Report("last scan", f"{about}: {ended}{f' {age(found.now - end.at)} ago' if end else ''}")
-        elif scan_lock(found.path, scan.id).is_free:
+        elif outbox.locks.scan(scan.id).is_free:
             words = f"{about}: its process has died, and its end is not reported yet"
             yield Report("last scan", words, Level.WARNING, f"the next scan reports it; {WaitingReason.NO_SENDER.cure}")
         else:
@@ -139,8 +139,8 @@ def last_scan(found: Installation) -> Iterator[Report]:
 
 def _missed(found: Installation, outbox: Outbox) -> str:
     """Return the id of the last scan in SpiderFoot's database if the outbox has nothing of it; else an empty text."""
-    with suppress(sqlite3.Error):  # there is no database, or it is locked
-        ids = HostDatabase(str(found.folder / DATABASE), READ_SECONDS).scan_ids()
+    with suppress(HostDatabaseError):  # there is no database, or it is locked
+        ids = HostDatabase(current_database(found.folder), READ_SECONDS).scan_ids()
         return ids[0] if ids and not outbox.listing.knows(ids[0]) else ""
     return ""
 

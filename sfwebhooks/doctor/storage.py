@@ -10,13 +10,15 @@ from pathlib import Path
 from sfwebhooks import system
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.doctor.installation import Installation, Level, Report
-from sfwebhooks.errors import OutboxError
+from sfwebhooks.doctor.server import server_reports
+from sfwebhooks.errors import ConfigError, OutboxBusyError, OutboxError
 from sfwebhooks.files import SQLITE, is_deleted
+from sfwebhooks.inspection.spooled import spool_state
 from sfwebhooks.outbox.admission import LEAST_MARK
-from sfwebhooks.outbox.file import Storage
-from sfwebhooks.outbox.locks import endpoint_lock, url_lock
+from sfwebhooks.outbox.file import File, Storage
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import checked, permission_warnings, real_path, refused, write_problem
+from sfwebhooks.outbox.postgres.dsn import Dsn, Place, local_path
 from sfwebhooks.outbox.soundness import soundness
 from sfwebhooks.text import age
 
@@ -67,7 +69,9 @@ def folder_access(found: Installation) -> Iterator[Report]:
 
 
 def file_system_kind(found: Installation) -> Iterator[Report]:
-    """Report on which kind of file system the data folder is."""
+    """Report on which kind of file system the data folder is, if it has the outbox."""
+    if found.is_on_server:
+        return
     kind = system.file_system(found.path.absolute().parent)
     if kind not in FILE_SYSTEMS:  # else it may not answer; the outbox may be a link to another one
         kind = system.file_system(real_path(found.path).parent)
@@ -80,7 +84,7 @@ def file_system_kind(found: Installation) -> Iterator[Report]:
 
 def disk(found: Installation) -> Iterator[Report]:
     """Report whether the disk has room for all that the outbox may accept."""
-    if is_deleted(found.folder):
+    if is_deleted(found.folder) or found.is_on_server:
         return
     storage = found.settings.storage if found.settings else Storage()
     free, left = shutil.disk_usage(found.folder).free, max(storage.max_bytes - _size(found.path), 0)
@@ -95,15 +99,24 @@ def disk(found: Installation) -> Iterator[Report]:
 
 def outbox(found: Installation) -> Iterator[Report]:
     """Report whether the outbox can be used, and whether it is sound."""
-    problems = [*outbox_problems(found.settings or Settings(), found.path)]
-    yield from (Report("outbox", problem, Level.ERROR) for problem in problems)
+    if found.settings and found.settings.outbox_mistake:
+        cure = "sfwebhooks check shows the mistake"
+        yield Report("outbox", "it is not known where it is: no scan is sent, nothing is delivered", Level.ERROR, cure)
+        return
+    place = found.place
+    problems = [*outbox_problems(found.settings or Settings(), place)]
+    for words, separator, cure in (problem.rpartition("; ") for problem in problems):
+        yield Report("outbox", words or cure, Level.ERROR, cure if separator else "")
     if problems:
+        return
+    if isinstance(place, Dsn):
+        yield from server_reports(found, place)
         return
     if not found.has_outbox:
         yield Report("outbox", f"there is no {found.path.name} yet: no scan has had webhooks")
         return
-    with closing(Outbox(found.path, listing=True)) as opened:
-        result = soundness(opened.file, None if found.full else LOOK_SECONDS)
+    with closing(File(place, listing=True)) as opened:
+        result = soundness(opened, None if found.full else LOOK_SECONDS)
     if result.damage:
         cure = "stop whatever sends, and move the file to another folder: a new one is created"
         yield Report("outbox", f"{found.path} is damaged: {result.damage}", Level.ERROR, cure)
@@ -114,16 +127,37 @@ def outbox(found: Installation) -> Iterator[Report]:
         yield Report("outbox", words)
 
 
+def spooled_events(found: Installation) -> Iterator[Report]:
+    """Report how many events wait in the spool of this machine, and whether scans can use it."""
+    try:
+        if found.settings:
+            found.settings.spool_in(found.folder)
+    except ConfigError as error:
+        words, _, cure = str(error).rpartition("; ")
+        yield Report("spool", words, Level.ERROR, cure)
+        return
+    state = spool_state(found.settings, found.place) if found.settings and not found.settings.outbox_mistake else None
+    if state is None:
+        return
+    is_trouble = state.needs_attention(found.now)
+    *aside, cure_of_aside = state.lines_of_aside() or [""]
+    words = "; ".join([f"{state.path}: {state.words(found.now)}", *aside])
+    cure = "the check of the outbox says more; sfwebhooks run or drain forwards them" if state.backlog.waiting else ""
+    cure = "; ".join(filter(None, (cure, cure_of_aside))) if is_trouble else ""
+    yield Report("spool", words, Level.WARNING if is_trouble else Level.OK, cure)
+
+
 def fullness(found: Installation) -> Iterator[Report]:
     """Report how full the outbox is, how many deliveries are waiting in it, and for how long."""
     if not (found.has_outbox and found.live and found.settings):
         return
-    with closing(Outbox(found.path, storage=found.settings.storage, listing=True)) as opened:
-        part = opened.file.fullness()
+    with closing(Outbox(found.place, storage=found.settings.storage, listing=True)) as opened:
+        part = opened.database.fullness()
     backlogs = [look.situation.backlog for look in found.live.looks.values() if look.situation]
     oldest = min((one.oldest_at for one in backlogs if one.oldest_at is not None), default=None)
     most = found.settings.storage.max_bytes / MB
-    words = f"{_megabytes(_size(found.path))}, {part:.0%} of outbox_max_mb ({most:,.0f})"
+    size = part * found.settings.storage.max_bytes if found.is_on_server else _size(found.path)
+    words = f"{_megabytes(size)}, {part:.0%} of outbox_max_mb ({most:,.0f})"
     words += f"; {sum(one.waiting for one in backlogs):,} waiting"
     words += "" if oldest is None else f", the oldest for {age(found.now - oldest)}"
     if part < LEAST_MARK:
@@ -134,23 +168,26 @@ def fullness(found: Installation) -> Iterator[Report]:
     yield Report("queue", words, Level.WARNING if part < 1 else Level.ERROR, cure)
 
 
-def outbox_problems(found: Settings, path: Path) -> Iterator[str]:
+def outbox_problems(found: Settings, place: Place) -> Iterator[str]:
     """Yield the reasons why this user cannot use the outbox or the lock of an endpoint."""
     try:
-        if is_deleted(path):
-            trouble = None if is_deleted(path.parent) else write_problem(checked(path))  # SpiderFoot creates its folder
+        if not isinstance(place, Dsn) and is_deleted(place):
+            folder = place.parent
+            trouble = None if is_deleted(folder) else write_problem(checked(place))  # SpiderFoot creates its folder
             if trouble:
-                yield f"outbox {path} cannot be created: {trouble}"
+                yield f"outbox {place} cannot be created: {trouble}"
             return
-        with closing(Outbox(path, listing=True)) as outbox:
-            outbox.file.check()
-        for endpoint in found.endpoints:
-            endpoint_lock(path, endpoint.name).check()
-            url_lock(path, endpoint.url_id).check()
+        with closing(Outbox(place, listing=True)) as outbox:
+            outbox.database.check()
+            for endpoint in found.endpoints:
+                outbox.locks.endpoint(endpoint.name).check()
+                outbox.locks.url(endpoint.url_id).check()
+    except OutboxBusyError as error:
+        yield f"{error}; {error.cure}" if error.cure else str(error)
     except OutboxError as error:
         yield str(error)
     except OSError as error:
-        yield str(refused(f"outbox {path}", path, error))
+        yield str(refused(f"outbox {place}", local_path(place), error))
 
 
 def _size(path: Path) -> int:

@@ -23,29 +23,40 @@ HOSTS: dict[str, tuple[str, ...]] = {
     "apprise": (),
     "cef": (),
     "cloudevents": (),
+    "csv": (),
     "datadog": (),
+    "defectdojo": (),
     "dingtalk": ("oapi.dingtalk.com",),
     "discord": ("discord.com", "*.discord.com", "discordapp.com"),
     "ecs": (),
     "elastic": (),
     "gelf": (),
     "generic": (),
+    "github_issue": ("api.github.com",),
+    "gitlab_issue": ("gitlab.com",),
     "google_chat": ("chat.googleapis.com",),
+    "jira": ("*.atlassian.net",),
+    "jsonl": (),
     "lark": ("open.larksuite.com", "open.feishu.cn"),
     "leef": (),
     "mattermost": (),
+    "misp": (),
     "ntfy": ("ntfy.sh",),
     "ocsf": (),
     "pagerduty": ("events.pagerduty.com", "events.eu.pagerduty.com"),
+    "sarif": (),
     "security-audit": (),
     "sentinel": ("*.ingest.monitor.azure.com", "*.ingest.monitor.azure.us", "*.ingest.monitor.azure.cn"),
+    "servicenow": ("*.service-now.com",),
     "siem": (),
     # Discord takes Slack's messages at an address of their own
     "slack": ("hooks.slack.com", "discord.com/*/slack", "*.discord.com/*/slack", "discordapp.com/*/slack"),
     "splunk_hec": (),
+    "stix": (),
     "teams": ("*.webhook.office.com",),
     "telegram": ("api.telegram.org",),
     "template": (),
+    "thehive": (),
     "wecom": ("qyapi.weixin.qq.com",),
 }
 
@@ -94,18 +105,26 @@ FORMATS = Registry(HOSTS)
 
 def redaction_of(endpoint: Endpoint) -> Rules:
     """Return what is redacted for an endpoint: by default what its format's readers need not see."""
-    return rules_of(endpoint, FORMATS[endpoint.format].is_chat)
+    return rules_of(endpoint, FORMATS[endpoint.format].is_for_people)
+
+
+def shown_to(batch: Batch, endpoint: Endpoint) -> Batch:
+    """Return a request's deliveries with only what the endpoint may get (`redaction`)."""
+    if endpoint.redact or FORMATS[endpoint.format].is_for_people:
+        batch = redacted(batch, redaction_of(endpoint))
+    if endpoint.max_data:  # only now: a part of a secret may not look like one
+        batch = batch.changed(lambda one: replace(one, event=cut_finding(one.event, endpoint.max_data)))
+    return batch
 
 
 def render(batch: Batch, endpoint: Endpoint) -> Content:
     """Return the message for a request, which has only what the endpoint may get (`redaction`); one delivery is a batch
     too where the endpoint accepts batches."""
     one, handle = FORMATS[endpoint.format], batch.deliveries[0].handle
-    if endpoint.redact or one.is_chat:
-        batch = redacted(batch, redaction_of(endpoint))
-    if endpoint.max_data:  # only now: a part of a secret may not look like one
-        cut = (replace(one, event=cut_finding(one.event, endpoint.max_data)) for one in batch.deliveries)
-        batch = replace(batch, deliveries=tuple(cut))
+    if endpoint.redact or endpoint.max_data or one.is_chat or one.converse:
+        batch = shown_to(batch, endpoint)
+    if one.bundle:
+        return one.bundle(batch, endpoint)
     if handle and one.follow and handle.address == endpoint.address_id:
         return one.follow(batch, endpoint, handle.value)
     if one.digest and len(batch.deliveries) > 1:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
-from sfwebhooks.formats.chat import Notice
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import utf8_length, within
 from sfwebhooks.formats.digest import Capacity
 from sfwebhooks.formats.format import Key
+from sfwebhooks.formats.notice import Notice
 from sfwebhooks.formats.plain import defused, in_lines
 from sfwebhooks.jsontext import written
 from sfwebhooks.severity import Severity
@@ -32,7 +32,7 @@ KINDS = {
 }
 #: attempts after a partial failure: each one repeats the message for the services that have it
 PARTIAL_RETRIES = 1
-TAG = Key("apprise_tag", "only to the services with this tag; several as Apprise writes them (a b: both, a,b: either)")
+TAG = Key("apprise_tag", "only to the services with this tag; several as Apprise writes them: a b is both, a,b either")
 
 
 def apprise(notice: Notice, endpoint: Endpoint) -> Content:

@@ -1,6 +1,5 @@
-"""A Notice: an event as a person reads it in any chat. Not a format: the chat formats start here.
-
-delivery, redacted -> notice (wording, order, selection) -> a chat format (escaping, limits, JSON)
+"""The words of chat messages: a delivery, redacted, comes in; its Notice goes out (wording, order, selection). Not a
+format: the chat formats start here.
 """
 
 from __future__ import annotations
@@ -14,19 +13,13 @@ from sfwebhooks.catalogue import WATCH_TYPES
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats.content import watched_scan
+from sfwebhooks.formats.links import LINK_MAX, scan_links
+from sfwebhooks.formats.notice import COLOURS, GOOD, ITEM_MAX, Notice
 from sfwebhooks.reasons import Withheld, short_words
 from sfwebhooks.sensitive import WITHHELD
 from sfwebhooks.severity import Severity, severity_of
 from sfwebhooks.text import amount, counted, duration, in_line, moment, numbers, people, readable, simple, text_of
 
-COLOURS = {
-    Severity.CRITICAL: "#8B0000",
-    Severity.HIGH: "#E01E5A",
-    Severity.MEDIUM: "#ECB22E",
-    Severity.LOW: "#36C5F0",
-    Severity.INFO: "#9AA0A6",
-}
-GOOD = "#2EB67D"
 SPECIAL_NAMES = ("vulnerability_found", "malware_detected")
 #: keys of other events that describe them, the most specific first
 MESSAGE_KEYS = ("title", "message", "summary", "error", "description", "reason")
@@ -49,80 +42,12 @@ UNKNOWN = "Unknown"
 #: a time in our events
 TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 TRAIL_MAX = 3
-ITEM_MAX = 80
 LIST_MAX = 5
 TOP_MAX = 3
 #: characters of a text that are shown: more than a chat accepts
 TEXT_MAX = 4096
 #: data with more characters than this is shown with its length
 LONG = 1000
-#: the label of the trail
-FOUND_VIA = "Found via"
-#: the text of the link to the scan
-OPEN_SCAN = "Open scan"
-#: characters of the longest link that is shown
-LINK_MAX = 900
-#: characters of a value that leaves room for another one next to it
-SHORT = 40
-#: facts that a message shows
-FACTS_MAX = 10
-#: characters of the value of a fact, where the chat does not allow fewer
-VALUE_MAX = 2000
-#: an at sign that can begin a mention; behind a letter, as in an address, or alone it does not
-MENTION = re.compile(r"(?<![A-Za-z0-9])@(?=\S|$)")
-
-
-@dataclass(frozen=True)
-class Notice:
-    """The content of a chat message. All texts are raw: the format escapes and cuts them."""
-
-    #: severity and event, in one line
-    headline: str
-    #: the finding or event, possibly in several lines
-    body: str
-    #: label and value; none is empty
-    facts: tuple[tuple[str, str], ...]
-    #: "#RRGGBB"
-    colour: str
-    #: the target it is about
-    target: str = ""
-    #: the sources of the finding, from the direct one up
-    trail: tuple[str, ...] = ()
-    #: scan, time, number
-    footer: tuple[str, ...] = ()
-    #: URL of the scan in SpiderFoot
-    link: str = ""
-    #: whether it is backfilled or replayed, so that it need not ring
-    is_late: bool = False
-    severity: Severity = Severity.INFO
-    #: the event's type
-    event: str = ""
-    #: whether it is about several deliveries: each line of its body then begins with words of ours
-    is_digest: bool = False
-
-    @property
-    def few_facts(self) -> list[tuple[str, str]]:
-        """The first facts; the last of too many says how many are missing."""
-        if len(self.facts) <= FACTS_MAX:
-            return list(self.facts)
-        return [*self.facts[: FACTS_MAX - 1], ("And", f"{len(self.facts) - FACTS_MAX + 1} more")]
-
-    @property
-    def rows(self) -> list[tuple[str, str]]:
-        """The labels and values below the body: facts, and how it was found."""
-        return [*self.few_facts, *([(FOUND_VIA, " ← ".join(self.trail))] if self.trail else [])]
-
-    @property
-    def small_print(self) -> str:
-        """The footer in one line."""
-        return " · ".join(self.footer)
-
-    @property
-    def summary(self) -> str:
-        """All in one line, for a phone's lock screen."""
-        about = f"{self.headline} on {self.target}" if self.target else self.headline
-        body = in_line(self.body, 2 * ITEM_MAX)
-        return " ".join((f"{about}: {body}" if body else about).split())
 
 
 @dataclass(frozen=True)
@@ -142,7 +67,8 @@ def notice(delivery: Delivery, endpoint: Endpoint) -> Notice:
     found = "event_type" in data and "data" in data and "finding_id" not in data  # the last is another tool's
     known = LIFECYCLE.get(event.type, other) if event.scan else other
     headline, body, facts, colour = (finding if found else known)(message)
-    link = endpoint.link(event.scan or (watched_scan(event) if event.type in WATCH_TYPES else None))
+    scan = event.scan or (watched_scan(event) if event.type in WATCH_TYPES else None)
+    link, page = scan_links(scan, endpoint, LINK_MAX)
     return Notice(
         headline=headline,
         body=body.strip(),
@@ -153,7 +79,8 @@ def notice(delivery: Delivery, endpoint: Endpoint) -> Notice:
         target=message.target,
         trail=trail(message) if found else (),
         footer=footer(message),
-        link=link if len(link) <= LINK_MAX else "",
+        link=link,
+        page=page,
         is_late=delivery.is_late,
     )
 
@@ -163,19 +90,6 @@ def is_edited(batch: Batch) -> bool:
     progress of a running scan."""
     first = batch.deliveries[0]
     return first.event.type == "scan_progress" and not first.is_late
-
-
-def is_short(value: str) -> bool:
-    """Return whether a value leaves room for another one next to it."""
-    return len(value) <= SHORT and "\n" not in value
-
-
-def without_mentions(text: str) -> str:
-    """Return a text in which nobody is mentioned: an at sign at the start of a word becomes a wide one.
-
-    For chats that look for mentions even in escaped text.
-    """
-    return MENTION.sub("\N{FULLWIDTH COMMERCIAL AT}", text)
 
 
 #: headline, body, facts, colour

@@ -6,10 +6,11 @@ from typing import Any, Callable
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery
-from sfwebhooks.formats.chat import Notice, notice
+from sfwebhooks.formats.chat import notice
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.digest import Capacity, digest_notice
 from sfwebhooks.formats.format import Format
+from sfwebhooks.formats.notice import Notice
 
 #: seconds between two messages of a busy channel: Slack drops what exceeds about 30 a minute without saying so, and
 #: Discord's channels take as many

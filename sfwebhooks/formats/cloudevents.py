@@ -168,4 +168,5 @@ FORMAT = Format(
     handshake=Handshake(ask, consent),
     keys=(MODE, SOURCE),
     surplus=lambda common: SURPLUS,
+    is_whole=True,
 )

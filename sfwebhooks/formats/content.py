@@ -22,6 +22,8 @@ NDJSON = {"Content-Type": "application/x-ndjson"}
 LAYOUT_KEY = "layout"
 #: bytes of a message without what the event, the scan and the endpoint have of their own
 ENVELOPE = 640
+#: bytes that are left for it around a signed statement
+AROUND_LEAST = 2048
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Content:
     method: str = "POST"
     #: another place of the receiver, relative to the URL, such as change/enqueue; the URL's query is not for it
     path: str = ""
+    #: whether it has no headers but these and those that the endpoint's settings name
+    is_bare: bool = False
 
 
 def measure(endpoint: Endpoint, surplus: Callable[[int], int]) -> Callable[[Delivery], int]:
@@ -81,7 +85,10 @@ def sized(
     data = message[key]
     text = data.text if isinstance(data, Stored) else kept(data)
     body = written_around(message, key, text)
-    if len(body) > limit:
+    if len(body) > limit and "payloadType" in data:  # of a signed statement no part is worth anything
+        around = max(limit - len(text.encode()), AROUND_LEAST)
+        body = written_around(fitted({**message, key: {}}, key, around), key, text)
+    elif len(body) > limit:
         body = written(fitted({**message, key: dict(Stored(text))}, key, limit)).encode()
     if before or after:
         body = before + body + after

@@ -16,8 +16,10 @@ from typing import Callable
 
 from sfwebhooks.endpoints import FINDINGS, Endpoint
 from sfwebhooks.events import Batch, Delivery
-from sfwebhooks.formats.chat import COLOURS, LIST_MAX, Notice, notice
+from sfwebhooks.formats.chat import LIST_MAX, notice
 from sfwebhooks.formats.cutting import cut, utf16_length
+from sfwebhooks.formats.links import LINK_LENGTH, scan_links
+from sfwebhooks.formats.notice import COLOURS, Notice
 from sfwebhooks.severity import Severity
 from sfwebhooks.text import amount, counted, in_line, moment, readable, text_of
 
@@ -35,8 +37,6 @@ NAMED_SHARE = 0.75
 #: length of a line, of the list of the targets, of that of the scans, as the chat counts it
 LINE_MAX = 120
 NAMES_MAX = 100
-#: characters of the longest link that leaves room for the text
-LINK_LENGTH = 300
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def digest_notice(batch: Batch, endpoint: Endpoint, room: Capacity) -> Notice:
     times = [event.at for event in events]
     by_severity = Counter(event.severity for event in events)
     scan = next(iter(scans.values())) if len(scans) == 1 else None
-    link, (part, parts) = endpoint.link(scan), batch.part
+    (link, page), (part, parts) = scan_links(scan, endpoint, LINK_LENGTH), batch.part
     facts = [
         ("Target", targets),
         ("By severity", counted({severity.label: by_severity[severity] for severity in reversed(Severity)})),
@@ -84,7 +84,8 @@ def digest_notice(batch: Batch, endpoint: Endpoint, room: Capacity) -> Notice:
             " to ".join(dict.fromkeys((moment(min(times)), moment(max(times))))),
             *why,
         ),
-        link=link if len(link) <= LINK_LENGTH else "",
+        link=link,
+        page=page,
         is_late=bool(why),
         is_digest=True,
     )

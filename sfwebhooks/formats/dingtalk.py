@@ -9,20 +9,19 @@ from __future__ import annotations
 import base64
 import hmac
 import re
-from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
-from sfwebhooks.formats.chat import Notice
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import smallest, utf8_length, within
 from sfwebhooks.formats.digest import Capacity
 from sfwebhooks.formats.error_code import coded
 from sfwebhooks.formats.format import Key
+from sfwebhooks.formats.notice import Notice
 from sfwebhooks.formats.plain import in_lines
 
 #: bytes of a message
@@ -52,9 +51,9 @@ def dingtalk(notice: Notice, endpoint: Endpoint) -> Content:
 
 def dingtalk_body(notice: Notice, cap: int) -> dict[str, Any]:
     """Return the message, with a text of at most `cap` bytes."""
-    headline, *lines = in_lines(replace(notice, link=""), cap, safe=markdown).split("\n")
-    link = [f"[Open scan]({notice.link.replace('(', '%28').replace(')', '%29')})"] if notice.link else []
-    text = "\n\n".join([f"#### {headline}", "  \n".join(lines), *link])
+    headline, *lines = in_lines(notice.unlinked, cap, safe=markdown).split("\n")
+    links = [f"[{words}]({url.replace('(', '%28').replace(')', '%29')})" for words, url in notice.links]
+    text = "\n\n".join([f"#### {headline}", "  \n".join(lines), *links])
     return {
         "msgtype": "markdown",
         "markdown": {"title": within(notice.headline, HEADLINE_MAX), "text": text},

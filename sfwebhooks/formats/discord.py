@@ -16,12 +16,13 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
-from sfwebhooks.formats.chat import Notice, is_edited, is_short, notice
+from sfwebhooks.formats.chat import is_edited, notice
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import first_within, fit, utf16_length
 from sfwebhooks.formats.digest import Capacity
 from sfwebhooks.formats.markdown import SIGNS, escaped, marked_rows
+from sfwebhooks.formats.notice import Notice, is_short
 from sfwebhooks.formats.replies import MESSAGE_GONE, NOT_OK, held, json_of
 from sfwebhooks.jsontext import written
 

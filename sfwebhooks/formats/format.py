@@ -5,9 +5,9 @@ Values and functions of their own only: `pipeline` calls them, `config` checks t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Union
+from typing import Any, Callable, Optional, Union
 
 from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
@@ -17,6 +17,9 @@ from sfwebhooks.naming import SPIDERFOOT, Naming
 
 #: what only a format knows of a reply: a verdict on the request, one on each of its deliveries, or nothing
 Reading = Union[Verdict, Sequence[Verdict], None]
+#: requests about a delivery, of which each is made after the reply to the one before; in the end the verdict, or None:
+#: the last reply has it
+Conversation = Generator[Content, Reply, Optional[Verdict]]
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,10 @@ def _none(common: int) -> int:
     return 0
 
 
+def _never(endpoint: Endpoint) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Format:
     """A way of writing messages, and of reading the replies to them."""
@@ -82,6 +89,17 @@ class Format:
     join: Callable[[Sequence[Content]], Content] | None = None
     #: returns one message for people about several deliveries; None: none is made
     digest: Callable[[Batch, Endpoint], Content] | None = None
+    #: returns one message about all deliveries of a scan, or a part of them (`whole_scan`); its endpoints get nothing
+    #: else. None: messages are sent while the scan runs
+    bundle: Callable[[Batch, Endpoint], Content] | None = None
+    #: returns whether a bundle may go in parts if it is too large; else one that is refused for its size is dead: the
+    #: receiver would take the second part for all that there is
+    splits: Callable[[Endpoint], bool] = _never
+    #: returns what its receivers make of bundles without what earlier scans have found (`Endpoint.only_new`), as words
+    #: after a colon; None: nothing that is worth a warning
+    lacking: Callable[[Endpoint], str] | None = None
+    #: most deliveries of a bundle that may go in parts
+    bundle_max: int = 100_000
     #: most deliveries that a digest can name, whatever their texts; 0: it names what fits
     named_max: int = 0
     #: seconds between two messages of a channel of which much is asked (`delivery/pace`)
@@ -91,6 +109,12 @@ class Format:
     #: returns the request about what the receiver has called a thing of ours (`Verdict.handle`): that of a message that
     #: is pending, or about the same subject as an earlier one; None: a format that knows no such requests
     follow: Callable[[Batch, Endpoint, str], Content] | None = None
+    #: has a conversation about a delivery, in place of one request with its message: a tracker is asked for a ticket
+    #: before one is created. A killed process repeats it from the start; None: one request is enough
+    converse: Callable[[Delivery, Endpoint], Conversation] | None = None
+    #: whether an endpoint with `ticket_per` is sent at a scan's end what is gone (`ticketing.GONE`), by the name that
+    #: its receiver gave to it (`Delivery.handle`), although one request is enough
+    resolves: bool = False
     #: returns what is added to the query of the URL for an attempt at some epoch seconds; None: nothing
     query: Callable[[Endpoint, float], str] | None = None
     #: what is asked before a test message; None: nothing
@@ -107,6 +131,8 @@ class Format:
     implied: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
     #: tries an endpoint's settings out, and returns what is wrong with them; None: there is nothing to try out
     trial: Callable[[Endpoint], Trial | None] | None = None
+    #: whether its messages have the data of an event whole, so that they can carry a signed statement (`proof`)
+    is_whole: bool = False
     #: whether `max_body` limits a message although each one goes alone
     is_sized: bool = False
     #: most bytes of a request of several messages that its receivers accept
@@ -119,3 +145,8 @@ class Format:
     interval: float = 0.0
     #: returns what is wrong with the path of a URL, to be put after "url", or nothing; None: any path will do
     wrong_path: Callable[[str], str] | None = None
+
+    @property
+    def is_for_people(self) -> bool:
+        """Whether people read its messages, so that secrets are masked in them unless `redact` says otherwise."""
+        return self.is_chat or self.converse is not None

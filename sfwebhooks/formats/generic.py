@@ -46,4 +46,4 @@ def message(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-FORMAT = Format(render, join=joined, keys=(LAYOUT,))
+FORMAT = Format(render, join=joined, keys=(LAYOUT,), is_whole=True)

@@ -14,11 +14,11 @@ from typing import Any
 from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
-from sfwebhooks.formats.chat import OPEN_SCAN, VALUE_MAX, Notice
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import fit, smallest
 from sfwebhooks.formats.digest import Capacity
+from sfwebhooks.formats.notice import VALUE_MAX, Notice
 from sfwebhooks.formats.replies import NOT_OK, held
 from sfwebhooks.jsontext import written
 
@@ -62,9 +62,9 @@ def card_message(notice: Notice, cap: int) -> Json:
         widgets.append(paragraph(fit(notice.body, cap, escape)))
     widgets += [row(label, value, min(VALUE_MAX, cap)) for label, value in notice.rows]
     widgets.append(paragraph(fit(notice.small_print, cap, escape)))
-    if notice.link:
-        button = {"text": OPEN_SCAN, "onClick": {"openLink": {"url": notice.link}}}
-        widgets.append({"buttonList": {"buttons": [button]}})
+    buttons = [{"text": words, "onClick": {"openLink": {"url": url}}} for words, url in notice.links]
+    if buttons:
+        widgets.append({"buttonList": {"buttons": buttons}})
     return {
         "fallbackText": fit(notice.summary, min(FALLBACK_MAX, cap), escape),
         "cardsV2": [{"cardId": "spiderfoot", "card": {"sections": [{"widgets": widgets}]}}],

@@ -5,18 +5,17 @@ All text is in plain_text elements, in which nothing is markup. (In a text messa
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
-from sfwebhooks.formats.chat import COLOURS, GOOD, OPEN_SCAN, Notice
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import smallest, utf8_length, within
 from sfwebhooks.formats.digest import Capacity
 from sfwebhooks.formats.error_code import coded
+from sfwebhooks.formats.notice import COLOURS, GOOD, Notice
 from sfwebhooks.formats.plain import in_lines
 from sfwebhooks.severity import Severity
 
@@ -49,11 +48,11 @@ def lark(notice: Notice, endpoint: Endpoint) -> Content:
 def lark_body(notice: Notice, cap: int) -> Json:
     """Return the card, with a text of at most `cap` bytes."""
     header = {"title": _text(within(notice.headline, HEADLINE_MAX)), "template": HEADERS[notice.colour]}
-    text = in_lines(replace(notice, link=""), cap, headline=False)
+    text = in_lines(notice.unlinked, cap, headline=False)
     elements: list[Json] = [{"tag": "div", "text": _text(text)}]
-    if notice.link:
-        button = {"tag": "button", "text": _text(OPEN_SCAN), "type": "default", "url": notice.link}
-        elements.append({"tag": "action", "actions": [button]})
+    buttons = [{"tag": "button", "text": _text(words), "type": "default", "url": url} for words, url in notice.links]
+    if buttons:
+        elements.append({"tag": "action", "actions": buttons})
     return {"msg_type": "interactive", "card": {"header": header, "elements": elements}}
 
 

@@ -14,12 +14,12 @@ from typing import Any
 from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
-from sfwebhooks.formats.chat import VALUE_MAX, Notice, is_short, without_mentions
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import first_within, fit
 from sfwebhooks.formats.digest import Capacity
 from sfwebhooks.formats.markdown import SIGNS, escaped, marked_rows
+from sfwebhooks.formats.notice import VALUE_MAX, Notice, is_short, without_mentions
 from sfwebhooks.formats.replies import NOT_OK, held, json_of, says_ok
 from sfwebhooks.jsontext import written
 

@@ -5,18 +5,17 @@ Without `markdown` the text is shown as it is: nothing in it is markup.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
-from sfwebhooks.formats.chat import Notice
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import utf8_length, within
 from sfwebhooks.formats.digest import Capacity
 from sfwebhooks.formats.format import Key
+from sfwebhooks.formats.notice import Notice
 from sfwebhooks.formats.plain import in_lines
 from sfwebhooks.formats.replies import NOT_OK, json_of
 from sfwebhooks.jsontext import written
@@ -58,13 +57,15 @@ def ntfy(notice: Notice, endpoint: Endpoint) -> Content:
 def ntfy_body(notice: Notice, topic: str) -> dict[str, Any]:
     """Return the notification; no phone should ring for what comes late."""
     priority, tag = SHOWN[notice.severity]
+    buttons = [{"action": "view", "label": words, "url": url} for words, url in notice.links[1:]]
     return {
         "topic": topic,
         "title": within(notice.headline, TITLE_MAX),
-        "message": in_lines(replace(notice, link=""), MESSAGE_MAX, headline=False),
+        "message": in_lines(notice.unlinked, MESSAGE_MAX, headline=False),
         "priority": SILENT_PRIORITY if notice.is_late else priority,
         "tags": [tag],
-        **({"click": notice.link} if notice.link else {}),
+        **({"click": notice.links[0][1]} if notice.links else {}),
+        **({"actions": buttons} if buttons else {}),
     }
 
 

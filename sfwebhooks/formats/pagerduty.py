@@ -11,20 +11,22 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from sfwebhooks.attempts import Reply, Verdict
+from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.catalogue import WATCH_TYPES
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery, WebhookEvent, timestamp
 from sfwebhooks.fingerprints import dedup_key, fingerprint, of_event
-from sfwebhooks.formats.chat import FOUND_VIA, Notice, notice
+from sfwebhooks.formats.chat import notice
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import utf8_length, within
 from sfwebhooks.formats.digest import Capacity, digest_notice
 from sfwebhooks.formats.format import Format, Key
+from sfwebhooks.formats.notice import FOUND_VIA, Notice
 from sfwebhooks.formats.replies import NOT_OK, json_of
 from sfwebhooks.jsontext import written
 from sfwebhooks.severity import Severity
-from sfwebhooks.text import readable, text_of
+from sfwebhooks.text import in_line, readable, text_of
+from sfwebhooks.ticketing import GONE, Ticket, TicketState, is_about_ticket, ticket_of
 
 #: PagerDuty counts characters; in bytes it is right however it counts them
 SUMMARY_MAX = 1024
@@ -77,6 +79,10 @@ Json = dict[str, Any]
 def render(delivery: Delivery, endpoint: Endpoint) -> Content:
     """Return the event of a delivery."""
     shown, event = notice(delivery, endpoint), delivery.event
+    known = ticket_of(delivery.handle.value) if delivery.handle else None
+    if event.type == GONE and known and not (delivery.is_late and known.seen_at > event.at):
+        resolved = {"routing_key": endpoint.key(ROUTING_KEY.name), "event_action": "resolve", "dedup_key": known.key}
+        return Content(written(resolved).encode())
     key = endpoint.key(ROUTING_KEY.name)
     past = "Backfilled: " if delivery.backfilled else "Replayed: " if delivery.replayed else ""
     action = "" if past else action_for(event)
@@ -126,6 +132,7 @@ def alert_event(notice: Notice, event: WebhookEvent, key: str, action: str) -> J
 
 def change_event(notice: Notice, at: float, key: str, past: str = "") -> Json:
     """Return a change event of some epoch seconds; `past` is put in front of its summary."""
+    links = [{"href": url, "text": words} for words, url in notice.links]
     return {
         "routing_key": key,
         "payload": {
@@ -134,7 +141,7 @@ def change_event(notice: Notice, at: float, key: str, past: str = "") -> Json:
             "timestamp": timestamp(at),
             "custom_details": custom_details(notice),
         },
-        **({"links": [{"href": notice.link, "text": "Open scan"}]} if notice.link else {}),
+        **({"links": links} if links else {}),
     }
 
 
@@ -171,11 +178,21 @@ def wrong_path(path: str) -> str:
 
 def read(reply: Reply, batch: Batch) -> Verdict | None:
     """Return the verdict of PagerDuty's reply, or None: the status is enough. Any 2xx but 202 is from something else,
-    unless it says success."""
+    unless it says success. An alert that is open, or was resolved, is remembered by its dedup_key."""
     success = reply.status is not None and 200 <= reply.status < 300 and reply.status != 202
     if success and json_of(reply).get("status") != "success":
         return NOT_OK
-    return None
+    delivery, key = batch.deliveries[0], json_of(reply).get("dedup_key")
+    if not (reply.status == 202 and isinstance(key, str) and is_about_ticket(delivery.event.subject)):
+        return None
+    event, known = delivery.event, ticket_of(delivery.handle.value) if delivery.handle else None
+    if known and event.type == GONE:
+        alert = replace(known, state=TicketState.CLOSED)
+    else:
+        title = known.title if known else in_line(text_of(readable(event.data), "event_type"), NAME_MAX)
+        name = in_line(readable(f"alert {key[:8]}"), NAME_MAX)
+        alert = Ticket("", key, TicketState.OPEN, name, title=title, seen_at=event.at, scan_id=event.scan_id)
+    return Verdict(Outcome.DELIVERED, "http_202", handle=alert.text)
 
 
 FORMAT = Format(
@@ -187,4 +204,5 @@ FORMAT = Format(
     is_chat=True,
     interval=0.5,
     wrong_path=wrong_path,
+    resolves=True,
 )

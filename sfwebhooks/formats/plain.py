@@ -6,8 +6,8 @@ import re
 from typing import Callable
 
 from sfwebhooks.events import clean_text
-from sfwebhooks.formats.chat import FOUND_VIA, Notice, without_mentions
 from sfwebhooks.formats.cutting import within
+from sfwebhooks.formats.notice import FOUND_VIA, Notice, without_mentions
 
 #: where a mention or a link of some chat begins
 BRACKET = re.compile(r"<(?=\S)")
@@ -30,7 +30,7 @@ def in_lines(notice: Notice, limit: int, headline: bool = True, safe: Callable[[
     body = clean_text(safe(notice.body.replace("\n", "\n" if notice.is_digest else "\n  ")))
     whole = [clean_text(safe(line.replace("\n", "\n  "))) for line in (*facts, *trail, notice.small_print)]
     for most in (limit, limit // 8):
-        rest = [*(within(line, most) for line in whole), *([notice.link] if notice.link else [])]
+        rest = [*(within(line, most) for line in whole), *(url for _, url in notice.links)]
         spare = limit - sum(len(line.encode()) + 1 for line in (*top, *rest))
         if spare >= min(len(body.encode()), limit // 2):
             break

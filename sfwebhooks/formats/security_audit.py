@@ -123,4 +123,4 @@ def _failure(given: Mapping[str, Any]) -> Data:
 
 
 # its envelope repeats a finding, and its place
-FORMAT = Format(render, join=array, naming=SECURITY_AUDIT, surplus=lambda common: common)
+FORMAT = Format(render, join=array, naming=SECURITY_AUDIT, surplus=lambda common: common, is_whole=True)

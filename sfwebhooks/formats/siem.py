@@ -105,4 +105,4 @@ def _scan(scan: Scan) -> dict[str, str]:
     return {"id": scan.id, "name": scan.name, "target": scan.target, "target_type": scan.target_type}
 
 
-FORMAT = Format(render, join=joined, keys=(LAYOUT,), surplus=lambda common: SURPLUS)
+FORMAT = Format(render, join=joined, keys=(LAYOUT,), surplus=lambda common: SURPLUS, is_whole=True)

@@ -18,11 +18,11 @@ from typing import Any
 from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
-from sfwebhooks.formats.chat import FOUND_VIA, OPEN_SCAN, VALUE_MAX, Notice
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import first_within, fit, utf16_length
 from sfwebhooks.formats.digest import Capacity
+from sfwebhooks.formats.notice import FOUND_VIA, VALUE_MAX, Notice
 from sfwebhooks.formats.replies import NOT_OK, says_ok
 from sfwebhooks.jsontext import written
 
@@ -90,9 +90,9 @@ def details(notice: Notice, cap: int) -> list[Json]:
     blocks += [{"type": "section", "fields": facts[at : at + FIELDS_MAX]} for at in range(0, len(facts), FIELDS_MAX)]
     if notice.trail:
         blocks.append(context([plain_text(f"{FOUND_VIA} {' ← '.join(notice.trail)}", min(SECTION_MAX, cap))]))
-    open_scan = [mrkdwn(f"<{escape(notice.link)}|{OPEN_SCAN}>")] if notice.link else []
+    links = [mrkdwn(f"<{escape(url)}|{words}>") for words, url in notice.links]
     footer = [plain_text(text, min(SECTION_MAX, cap)) for text in notice.footer]
-    return [*blocks, context([*footer[: ELEMENTS_MAX - len(open_scan)], *open_scan])]
+    return [*blocks, context([*footer[: ELEMENTS_MAX - len(links)], *links])]
 
 
 def sections(body: str) -> list[str]:

@@ -13,11 +13,11 @@ from typing import Any
 from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
-from sfwebhooks.formats.chat import COLOURS, GOOD, OPEN_SCAN, VALUE_MAX, Notice
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import fit, smallest
 from sfwebhooks.formats.digest import Capacity
+from sfwebhooks.formats.notice import COLOURS, GOOD, VALUE_MAX, Notice
 from sfwebhooks.formats.replies import held
 from sfwebhooks.jsontext import written
 from sfwebhooks.retry import judge
@@ -81,7 +81,7 @@ def card(notice: Notice, cap: int) -> Json:
         top = text_run(f"{label}: ", cap // 4, weight="Bolder")
         body.append(rich(top, text_run(value, min(VALUE_MAX, cap)), spacing="Small"))
     body.append(rich(text_run(notice.small_print, cap, isSubtle=True, size="Small")))
-    link = {"type": "Action.OpenUrl", "title": OPEN_SCAN, "url": notice.link}
+    links = [{"type": "Action.OpenUrl", "title": words, "url": url} for words, url in notice.links]
     return {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
@@ -89,7 +89,7 @@ def card(notice: Notice, cap: int) -> Json:
         "msteams": {"width": "Full"},
         "fallbackText": fit(notice.summary, min(HEADLINE_MAX, cap)),
         "body": body,
-        **({"actions": [link]} if notice.link else {}),
+        **({"actions": links} if links else {}),
     }
 
 

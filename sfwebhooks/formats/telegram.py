@@ -13,12 +13,13 @@ from typing import Any
 from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
-from sfwebhooks.formats.chat import OPEN_SCAN, Notice, is_edited, notice, without_mentions
+from sfwebhooks.formats.chat import is_edited, notice
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import first_within, fit, utf16_length
 from sfwebhooks.formats.digest import Capacity
 from sfwebhooks.formats.format import Key
+from sfwebhooks.formats.notice import Notice, without_mentions
 from sfwebhooks.formats.replies import MESSAGE_GONE, NOT_OK, held, json_of
 from sfwebhooks.jsontext import written
 
@@ -112,8 +113,8 @@ def composed(notice: Notice, cap: int) -> Text:
         parts += [("\n", {}), (fit(without_mentions(label), cap // 4), {"type": "bold"})]
         parts += [(between, {}), (fit(value, cap), {"type": kind})]
     parts += [("\n", {}), (fit(without_mentions(notice.small_print), cap), {"type": "italic"})]
-    if notice.link:
-        parts += [("\n", {}), (OPEN_SCAN, {"type": "text_link", "url": notice.link})]
+    for words, url in notice.links:
+        parts += [("\n", {}), (words, {"type": "text_link", "url": url})]
     entities, offset = [], 0
     for text, entity in parts:
         if entity:

@@ -19,6 +19,7 @@ from sfwebhooks.formats import generic
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.format import Format, Key, Trial
 from sfwebhooks.formats.size_limit import fitted
+from sfwebhooks.formats.upload import METHOD
 from sfwebhooks.jsontext import Stored, kept
 
 KEYS = (
@@ -30,7 +31,7 @@ KEYS = (
         needed=True,
         sourced=True,
     ),
-    Key("method", "POST, PUT or PATCH (POST)", r"POST|PUT|PATCH", "POST, PUT or PATCH"),
+    METHOD,
     Key(
         "content_type",
         "what the template writes (application/json)",
@@ -98,7 +99,7 @@ def _filled(message: dict[str, Any], endpoint: Endpoint) -> Content:
             json.loads(body)
         except (ValueError, RecursionError) as error:
             raise TemplateFailedError(f"it does not write JSON ({error} of the body); {ADVICE}") from error
-    return Content(body.encode(), {"Content-Type": kind}, endpoint.key("method") or "POST")
+    return Content(body.encode(), {"Content-Type": kind}, endpoint.key(METHOD.name) or "POST")
 
 
 def _is_json(content_type: str) -> bool:

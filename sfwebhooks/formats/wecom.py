@@ -8,12 +8,12 @@ from __future__ import annotations
 from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
-from sfwebhooks.formats.chat import Notice
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import utf8_length
 from sfwebhooks.formats.digest import Capacity
 from sfwebhooks.formats.error_code import coded
+from sfwebhooks.formats.notice import Notice
 from sfwebhooks.formats.plain import defused, in_lines
 from sfwebhooks.jsontext import written
 

@@ -2,7 +2,7 @@
 which commands know them.
 
 `install` writes the record into its user's home folder, where commands find it even if $SPIDERFOOT_DATA has changed.
-The SpiderFoot of the current process is the subject of `scan/host_database`.
+The SpiderFoot of the current process is the subject of `scan/own_host`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from pathlib import Path
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.files import SETTINGS_MAX, content
 from sfwebhooks.outbox.permissions import make
-from sfwebhooks.scan.host_database import data_folder
+from sfwebhooks.scan.host_address import NO_DRIVER, VARIABLE, has_driver
+from sfwebhooks.scan.host_database import MODULE
+from sfwebhooks.scan.own_host import FUNCTION, STARTERS, data_folder
 
 RECORD = Path(".spiderfoot") / "webhooks.hosts"
 #: text by which a SpiderFoot says that it supports PostgreSQL only, and the file that has it
@@ -23,21 +25,45 @@ ONLY_SERVER = "Only PostgreSQL is supported"
 STORE = Path("spiderfoot") / "db" / "db_core.py"
 #: the line of a SpiderFoot's code that has its version
 VERSION = re.compile(r"^VERSION *= *\(([\d, ]{1,40})\)", re.M)
-#: where scans start in forks without sfscan.py
-STARTS = ("spiderfoot/scan_service/scanner.py", "spiderfoot/scan/scanner.py")
+#: the start of scans, in the code
+START = f"def {FUNCTION}"
 
 
 def lacks(spiderfoot: Path) -> str:
     """Return what webhooks need and a SpiderFoot lacks, or nothing."""
-    missing = []
-    if not (spiderfoot / "sfscan.py").is_file():
-        start = next(
-            (f" (here they start in {path})" for path in STARTS if "def start" in _code(spiderfoot / path)), ""
+    if starter_of(spiderfoot):
+        return ""
+    return f"{FUNCTION}, which starts scans, in {' or '.join(map(_file_of, STARTERS))}"
+
+
+def starter_of(spiderfoot: Path) -> str:
+    """Return the module that starts scans in a SpiderFoot, or nothing."""
+    usual, *others = STARTERS
+    if (spiderfoot / _file_of(usual)).is_file():
+        return usual
+    return next((name for name in others if START in _code(spiderfoot / _file_of(name))), "")
+
+
+def limits_of_host(spiderfoot: Path) -> list[str]:
+    """Return what has to be known of webhooks in a SpiderFoot that is not as the usual one."""
+    starter, lines = starter_of(spiderfoot), []
+    if starter != STARTERS[0]:
+        lines.append(
+            f"This SpiderFoot starts scans in {_file_of(starter)}. Scans that select the module are reported, those of"
+            " its API and those of its Celery workers. enabled = true adds the module to the others only in a process"
+            f" that has loaded it: start workers with --include modules.{MODULE}."
         )
-        missing.append(f"sfscan.py, which starts scans{start}")
     if ONLY_SERVER in _code(spiderfoot / STORE):
-        missing.append("a database in a file (it supports PostgreSQL only)")
-    return " and ".join(missing)
+        lines.append(
+            f"Its database is on PostgreSQL. Scans use the one that SpiderFoot was given; commands use ${VARIABLE}, or"
+            " host_database in the settings."
+        )
+        lines += [] if has_driver() else [f"{NO_DRIVER}."]
+    return lines
+
+
+def _file_of(module: str) -> str:
+    return f"{module.replace('.', '/')}.py"
 
 
 def version_of(spiderfoot: Path) -> str:

@@ -8,27 +8,35 @@ from __future__ import annotations
 
 import functools
 import logging
-import sqlite3
 from collections.abc import Container, Iterable
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty
 from typing import Any, Callable, TypeVar
 
+import spiderfoot
 from spiderfoot import SpiderFootPlugin, __version__
 
 from sfwebhooks.config import settings as config
+from sfwebhooks.config.location import off
 from sfwebhooks.delivery.process import DeliveryProcess
+from sfwebhooks.errors import ConfigError, HostDatabaseError
 from sfwebhooks.events import Scan
 from sfwebhooks.host import risks
+from sfwebhooks.host.hosts import data_folder_of
 from sfwebhooks.host.risks import Watched
+from sfwebhooks.host.settings_page import page_words
 from sfwebhooks.scan.findings import ROOT, SOURCES_MAX, Finding, Source, can_be_wanted, may_be_wanted
-from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase, unsupported
+from sfwebhooks.scan.host_address import database_address, is_server
+from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase
+from sfwebhooks.scan.own_host import unsupported
 from sfwebhooks.scan.run import RUNS, ScanRun
 from sfwebhooks.scan.terms import Terms
 from sfwebhooks.screening import Screen
 
 log = logging.getLogger("spiderfoot.webhooks")
+#: folder of this SpiderFoot
+HERE = Path(spiderfoot.__file__).parent.parent
 #: queued by the host behind the last event
 FINISHED = "FINISHED"
 #: most events that are committed together
@@ -81,6 +89,11 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
         self.opts = {**type(self).opts, **(userOpts or {})}
         self.errorState = False
 
+    def asdict(self) -> dict[str, Any]:
+        """Return what the host shows of the module; the summary on its settings page names the address of ours."""
+        found: dict[str, Any] = super().asdict()
+        return {**found, "descr": f"{found['descr']}{page_words(HERE)}"}
+
     def setTarget(self, target: Any) -> None:
         """Begin the scan unless that was done before its setup, and find the event types to watch."""
         super().setTarget(target)
@@ -111,7 +124,7 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
         if self._run:
             self._run.watch(self._watch)
         else:
-            say_why_off(self.getScanId(), self.opts, "enabled = false")
+            say_why_off(self.getScanId(), self.opts, place_problem(self.opts) or "enabled = false")
 
     @door
     def _watch(self, terms: Terms) -> None:
@@ -125,8 +138,8 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
         if unsupported(self.opts["__database"]):
             return None
         row = None
-        with suppress(sqlite3.Error):
-            row = HostDatabase(self.opts["__database"], READ_SECONDS).scan(self.getScanId())
+        with suppress(HostDatabaseError):
+            row = HostDatabase(database_address(self.opts["__database"]), READ_SECONDS).scan(self.getScanId())
         name, value = (row.name, row.target) if row else ("", target.targetValue)
         return begin_run(self.getScanId(), name, value, target.targetType, self.opts)
 
@@ -140,7 +153,8 @@ def begin_run(
     modules: Iterable[str] = (),
     shim: str = "",
 ) -> ScanRun | None:
-    """Begin the run of a scan of this process and return it; None if webhooks are disabled.
+    """Begin the run of a scan of this process and return it; None if webhooks are disabled, or if a mistake in the
+    settings makes it unknown where the outbox is.
 
     Args:
         opts: the module's options and the host's.
@@ -148,9 +162,9 @@ def begin_run(
         shim: our file in the host's modules folder, for whose scans a delivery process is started; empty: none is.
     """
     settings = settings_of(opts)
-    if settings is None:
+    if settings is None or _problem(settings, folder_of(opts)):
         return None
-    scan = Scan(scan_id, name, target, target_type, __version__, str(Path(opts["__database"]).absolute()))
+    scan = Scan(scan_id, name, target, target_type, __version__, database_address(opts["__database"]))
     folder = folder_of(opts)
     delivery = DeliveryProcess(settings, folder, shim) if shim else None
     RUNS[scan_id] = run = ScanRun(scan, settings, folder, modules, delivery)
@@ -170,14 +184,31 @@ def settings_of(opts: dict[str, Any]) -> config.Settings | None:
 def say_why_off(scan_id: str, opts: dict[str, Any], otherwise: str = "") -> None:
     """Log why webhooks are disabled in a scan: host, options or environment, else the reason `otherwise`, if any."""
     missing = unsupported(opts["__database"])
-    why = missing or config.off(opts) or otherwise
+    why = missing or off(opts) or otherwise
     if why:
         log.log(logging.WARNING if missing else logging.INFO, "webhooks: disabled: %s", why, extra={"scanId": scan_id})
 
 
+def place_problem(opts: dict[str, Any]) -> str:
+    """Return the mistake because of which a scan has no place for its events, or nothing."""
+    settings = settings_of(opts)
+    problem = _problem(settings, folder_of(opts)) if settings else ""
+    return f"{problem}; sfwebhooks backfill sends this scan later" if problem else ""
+
+
+def _problem(settings: config.Settings, folder: Path) -> str:
+    try:
+        settings.spool_in(folder)
+    except ConfigError as error:
+        return str(error)
+    return settings.outbox_mistake
+
+
 def folder_of(opts: dict[str, Any]) -> Path:
-    """Return the folder of the host's database, which also has the outbox and the configuration."""
-    return Path(opts["__database"]).absolute().parent
+    """Return the folder of the host's database, which also has the outbox and the configuration; of a host whose
+    database is on a server its data folder."""
+    database = opts["__database"]
+    return data_folder_of(HERE) if is_server(database) else Path(database).absolute().parent
 
 
 def watched_types(

@@ -6,6 +6,7 @@ tenth of a second. A scan's process calls `start_scan` if the package was presen
 now.
 """
 
+import importlib.util
 import logging
 import os
 
@@ -28,12 +29,12 @@ if words:
 
     def start_scan(logging_queue, *args):  # type: ignore[no-untyped-def,misc]
         """Run a scan without webhooks, and log that."""
-        from sfscan import startSpiderFootScanner
-        from spiderfoot.logger import logWorkerSetup
-
-        logWorkerSetup(logging_queue)
+        usual = importlib.util.find_spec("sfscan") is not None
+        log_of_host = importlib.import_module("spiderfoot.logger" if usual else "spiderfoot.observability.logger")
+        log_of_host.logWorkerSetup(logging_queue)
         log.warning(words, extra={"scanId": args[1]})
-        return startSpiderFootScanner(logging_queue, *args)
+        host = importlib.import_module("sfscan" if usual else "spiderfoot.scan.scanner")
+        return host.startSpiderFootScanner(logging_queue, *args)
 
     class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[no-redef,misc]
         """Replaces the module and does nothing."""

@@ -82,11 +82,9 @@ class Sender:
         """
         prepared, headers = Prepared(), {**request.headers, "Content-Length": str(len(request.body))}
         if not FIELD_VALUE.fullmatch("".join(headers.values())):
-            wrong = next(name for name, value in headers.items() if not FIELD_VALUE.fullmatch(value))
-            raise ValueError(f"the value of header {wrong} has more than one line, or is not Latin-1")
+            raise _wrong_value(headers)
         prepared.method, prepared.body = request.method, request.body
-        prepared.query, prepared.path = request.query, request.path
-        prepared.url = request.url.reveal()
+        prepared.query, prepared.path, prepared.url = request.query, request.path, request.url.reveal()
         if request.query or request.path:
             prepared.url = elsewhere(prepared.url, request.path, request.query)
         # names ignore case, and the last one wins; requests' own dict does the same at ten times the cost
@@ -99,11 +97,8 @@ class Sender:
                     self._retire()
                 adapter = self._adapter = self._adapter or Adapter(self._endpoint, now, self._monotonic)
                 adapter.users += 1
-        except CertificateError as error:
-            failure = Failure.SHORTAGE if is_shortage(error) else Failure.CERTIFICATE
-            return Reply(failure=failure, detail=str(error))
-        except ssl.SSLError as error:  # of a context before any file is loaded: OpenSSL itself lacks something
-            return Reply(failure=Failure.SHORTAGE, detail=str(error))
+        except (CertificateError, ssl.SSLError) as error:
+            return _without_context(error)
         prepared.pool, ends_at = adapter.pool, min(time.monotonic() + self._endpoint.timeout, self.until, ends_at)
         try:
             while True:
@@ -115,7 +110,7 @@ class Sender:
                 # A receiver may close a kept connection just when we reuse it. A missing answer then says nothing about
                 # it, and a message may be repeated under its id (RFC 9112 section 9.3.1): use the next connection.
                 lost = reply.failure in (Failure.CONNECTION, Failure.TLS) and budget.reused and not budget.answered
-                if not lost:
+                if not (lost and request.is_repeatable):
                     return reply
         except AddressError as error:
             return Reply(failure=Failure.ADDRESS, detail=str(error))
@@ -260,6 +255,19 @@ class NoPool:
             f"requests {requests.__version__} would use connections that bypass the network policy; nothing is sent."
             " Install a version that sfwebhooks requires: pip install --upgrade sfwebhooks"
         )
+
+
+def _wrong_value(headers: Mapping[str, str]) -> ValueError:
+    """Return the error for headers of which one has a value that cannot be sent."""
+    wrong = next(name for name, value in headers.items() if not FIELD_VALUE.fullmatch(value))
+    return ValueError(f"the value of header {wrong} has more than one line, or is not Latin-1")
+
+
+def _without_context(error: CertificateError | ssl.SSLError) -> Reply:
+    """Return the reply for an error before a connection is made."""
+    # SSLError is of a context before any file is loaded: OpenSSL itself lacks something
+    is_ours = isinstance(error, ssl.SSLError) or is_shortage(error)
+    return Reply(failure=Failure.SHORTAGE if is_ours else Failure.CERTIFICATE, detail=str(error))
 
 
 def _redirect(route: Route, reader: ReplyReader) -> str:

@@ -74,9 +74,13 @@ class TokenSender:
     def watch(self, value: Watch | None) -> None:
         self._sender.watch = self._tokens.watch = value
 
-    def send(self, request: Request) -> Reply:
-        """Make one attempt with a token; with a new one if the receiver does not accept a kept one (401)."""
-        ends_at = min(time.monotonic() + self._endpoint.timeout, self.until)
+    def send(self, request: Request, ends_at: float = float("inf")) -> Reply:
+        """Make one attempt with a token; with a new one if the receiver does not accept a kept one (401).
+
+        Args:
+            ends_at: monotonic seconds at which it ends even before.
+        """
+        ends_at = min(time.monotonic() + self._endpoint.timeout, self.until, ends_at)
         reply, was_kept = self._with_token(request, ends_at)
         if reply.status == 401 and was_kept:
             reply, _ = self._with_token(request, ends_at)

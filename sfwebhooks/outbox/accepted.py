@@ -6,20 +6,20 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sfwebhooks.endpoints import FINDINGS
 from sfwebhooks.events import event_key_of, lifecycle_id
+from sfwebhooks.outbox.database import Sql
 from sfwebhooks.outbox.finding_counts import TOP_MAX, FindingCounts, TopFinding
 from sfwebhooks.outbox.rows import EVENT, READABLE, SCAN
 from sfwebhooks.severity import Severity
 
 #: a scan's events of given types with readable data
 EVENTS = f"""
-    FROM event WHERE scan = {SCAN.format("?")} AND {READABLE} AND type IN (SELECT value FROM json_each(?))
+    FROM event WHERE scan = {SCAN.format("?")} AND {READABLE} AND type IN (SELECT CAST(value AS TEXT) FROM json_each(?))
 """  # noqa: S608
 
 
@@ -36,7 +36,7 @@ class AcceptedScan:
     begun: Mapping[str, Any] = field(default_factory=dict)
 
 
-def accepted_scan(sql: sqlite3.Connection, scan_id: str) -> AcceptedScan:
+def accepted_scan(sql: Sql, scan_id: str) -> AcceptedScan:
     """Return the accepted part of a scan. Reads all its events: not for a hot path."""
     found = (scan_id, json.dumps(sorted(FINDINGS)))
     counts = f"SELECT json_extract(data, '$.event_type'), severity, count(*) {EVENTS} GROUP BY 1, 2"

@@ -7,14 +7,13 @@ within a second. Rows that no longer qualify when their turn comes are to be ski
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
 from sfwebhooks.errors import OutboxBusyError
-from sfwebhooks.outbox.file import File
+from sfwebhooks.outbox.database import Database, Sql
 from sfwebhooks.outbox.selection import CHUNK
 
 T = TypeVar("T")
@@ -33,9 +32,9 @@ def unseen(done: int, total: int) -> None:
 
 
 def change_in_chunks(
-    file: File,
-    find: Callable[[sqlite3.Connection], Sequence[T]],
-    change: Callable[[sqlite3.Connection, Sequence[T]], int],
+    database: Database,
+    find: Callable[[Sql], Sequence[T]],
+    change: Callable[[Sql, Sequence[T]], int],
     progress: Progress = unseen,
 ) -> int:
     """Change the found rows in short transactions with equally long pauses; return how many were changed.
@@ -43,44 +42,44 @@ def change_in_chunks(
     Args:
         progress: called after each transaction.
     """
-    with file.reading() as sql:
-        found, number = find(sql), file.number
+    with database.reading() as sql:
+        found, number = find(sql), database.number
     changed, done = 0, 0
-    for rows, more in changes(file, number, found, change):
+    for rows, more in changes(database, number, found, change):
         changed, done = changed + more, done + rows
         progress(done, len(found))
     return changed
 
 
 def changes(
-    file: File, number: int, rows: Iterable[T], change: Callable[[sqlite3.Connection, Sequence[T]], int]
+    database: Database, number: int, rows: Iterable[T], change: Callable[[Sql, Sequence[T]], int]
 ) -> Iterator[tuple[int, int]]:
     """Change rows in short transactions with equally long pauses; yield the number of rows of each, and of changes.
 
     Args:
-        number: of the file (`File.number`); in another one nothing is changed.
+        number: of the database (`Database.number`); in another one nothing is changed.
         rows: read only as far as they are changed.
     """
     left, size, held = iter(rows), FIRST, 0.0
     while chunk := [*islice(left, size)]:
         time.sleep(held)
-        changed, held = _transact(file, number, chunk, change)
+        changed, held = _transact(database, number, chunk, change)
         yield len(chunk), changed
         size = min(max(int(size * HOLD_SECONDS / max(held, 0.001)), 1), CHUNK)
 
 
 def _transact(
-    file: File, number: int, chunk: Sequence[T], change: Callable[[sqlite3.Connection, Sequence[T]], int]
+    database: Database, number: int, chunk: Sequence[T], change: Callable[[Sql, Sequence[T]], int]
 ) -> tuple[int, float]:
-    """Change a chunk in one transaction; return the number of changes, and the seconds that the file was locked.
+    """Change a chunk in one transaction; return the number of changes, and the seconds that the outbox was locked.
 
-    If the file is no longer the one with this number, the found rows are gone, and nothing is changed.
+    If the database is no longer the one with this number, the found rows are gone, and nothing is changed.
     """
     for tries in range(1, TRIES + 1):
         try:
-            with file.writing() as sql:
+            with database.writing() as sql:
                 begin = time.monotonic()
-                changed = change(sql, chunk) if file.number == number else 0
+                changed = change(sql, chunk) if database.number == number else 0
             return changed, time.monotonic() - begin
         except OutboxBusyError:
             if tries == TRIES:

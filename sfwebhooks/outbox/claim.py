@@ -8,7 +8,6 @@ Deliveries in flight (`busy`) are known by their row numbers here.
 from __future__ import annotations
 
 import json
-import sqlite3
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,20 +17,25 @@ from typing import Callable, Optional
 
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.digesting import NO_DIGESTS, Digesting, Rhythm
+from sfwebhooks.endpoints import SCAN_ENDS
 from sfwebhooks.events import Delivery
+from sfwebhooks.outbox.database import Sql
 from sfwebhooks.outbox.rows import FRESH, LATE, PROBED, SELECT_DELIVERY, UNTOUCHED, UNTRIED, Row, deliveries, parts
 
-#: an endpoint's deliveries that are not in flight; only the first of several live ones about the same subject
-FREE = """
+#: whether a subject (of a delivery: o) has a ticket
+HAS_TICKET = "substr({0}.subject, 1, 7) = 'ticket/'"
+#: an endpoint's deliveries that are not in flight; only the first of several live ones about the same subject; about
+#: one with a ticket only the first of all, and none while another one is in flight
+FREE = f"""
     d.endpoint = ?1 AND d.number NOT IN (SELECT value FROM json_each(?2)) AND (
-        d.subject IS NULL OR d.replays > 0 OR NOT EXISTS (
+        d.subject IS NULL OR (d.replays > 0 AND NOT {HAS_TICKET.format("d")}) OR NOT EXISTS (
             SELECT 1 FROM delivery o WHERE o.endpoint = d.endpoint AND o.subject = d.subject AND o.state = 'waiting'
-            AND o.replays = 0 AND o.number < d.number))
+            AND (o.replays = 0 OR {HAS_TICKET.format("o")}) AND o.number <> d.number
+            AND (o.number < d.number
+                 OR ({HAS_TICKET.format("o")} AND o.number IN (SELECT value FROM json_each(?2))))))
 """
 #: a replay or backfill, which is marked as such; live deliveries do not go in one request with it
-MARKED = "(d.replays > 0 OR d.backfilled > 0)"
-#: the events that report a scan's end
-SCAN_ENDS = ("scan_completed", "scan_failed", "scan_aborted")
+MARKED = "CASE WHEN d.replays > 0 OR d.backfilled > 0 THEN 1 ELSE 0 END"
 #: their names, under any of which they are not tried while other messages of the scan wait
 ENDS = frozenset(name for entry in EVENT_TYPES if entry.name in SCAN_ENDS for name in (entry.name, entry.alias))
 #: most seconds that an end waits for deliveries in flight, so that the scan's process, which lingers longer, can still
@@ -42,13 +46,16 @@ BEFORE = f"d.endpoint = ? AND d.number < ? AND +e.scan = ? AND {UNTRIED} LIMIT 1
 #: among those used as a probe or in a request that ended with its process; among those in flight
 OVERTAKEN = f"""SELECT 1 FROM delivery d JOIN event e ON e.number = d.event
     WHERE (due_at <> accepted_at OR batch IS NOT NULL) AND {BEFORE}"""
-FLYING = f"""SELECT 1 FROM json_each(?) CROSS JOIN delivery d ON d.number = value JOIN event e ON e.number = d.event
+FLYING = f"""SELECT 1 FROM (SELECT value FROM json_each(?)) its CROSS JOIN delivery d ON d.number = its.value
+    JOIN event e ON e.number = d.event
     WHERE {BEFORE}"""
 #: an endpoint's fresh deliveries, in parts
 PARTED = "part CROSS JOIN delivery d ON d.number >> 8 = part.at AND d.endpoint = ?1"
 IN_PARTS = f"FROM {PARTED} WHERE {UNTOUCHED}"
 #: the first part (from ?2 on) with some; if there are none, the one of the last number
-FIRST_PART = f"SELECT coalesce(({parts('?2')} SELECT part.at {IN_PARTS}), (SELECT max(number) >> 8 FROM delivery), 0)"
+FIRST_PART = f"""
+    SELECT coalesce(({parts("?2")} SELECT part.at {IN_PARTS} LIMIT 1), (SELECT max(number) >> 8 FROM delivery), 0)
+"""
 
 
 def at_an_end(most: str = "?3", part: str = "?4", order: str = "ASC", which: str = FREE) -> str:
@@ -65,13 +72,13 @@ def at_an_end(most: str = "?3", part: str = "?4", order: str = "ASC", which: str
     return f"""
         SELECT number FROM (
             SELECT * FROM (
-                SELECT * FROM ({parts(part, order)} SELECT d.number, due_at {IN_PARTS} AND {which} LIMIT {read})
+                SELECT * FROM ({parts(part, order)} SELECT d.number, due_at {IN_PARTS} AND {which} LIMIT {read}) its
                 ORDER BY number {order} LIMIT {most}
-            ) UNION ALL SELECT * FROM (
+            ) new UNION ALL SELECT * FROM (
                 SELECT d.number, due_at FROM delivery d WHERE {which} AND {PROBED}
                 ORDER BY due_at {order}, d.number {order} LIMIT {most}
-            )
-        ) ORDER BY due_at {order}, number {order} LIMIT {most}
+            ) probed
+        ) found ORDER BY due_at {order}, number {order} LIMIT {most}
     """
 
 
@@ -117,6 +124,10 @@ class Limits:
     named_max: int = 0
     #: the same limits for replays and backfills, if other ones hold for them
     late: Limits | None = None
+    #: whether a bundle is one request, whatever its size (`Bundle.is_whole`)
+    is_whole: bool = False
+    #: whether each message is recorded before it is sent, and keeps its due time: it must not be repeated at once
+    is_careful: bool = False
     #: when findings go in one request, and most that go one by one when a moment brings several
     digesting: Digesting = NO_DIGESTS
     singles: int = 1
@@ -156,7 +167,7 @@ class Filling:
         return True
 
 
-def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], part: int, now: float) -> list[Row]:
+def next_batch(sql: Sql, limits: Limits, busy: Collection[int], part: int, now: float) -> list[Row]:
     """Return the deliveries of the next request of several: fresh ones, else late ones that are due.
 
     A fresh one that failed while its endpoint was unhealthy has a new due time, so another one is next.
@@ -174,7 +185,7 @@ def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], p
     return next_late(sql, limits, busy, now)
 
 
-def next_late(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], now: float) -> list[Row]:
+def next_late(sql: Sql, limits: Limits, busy: Collection[int], now: float) -> list[Row]:
     """Return the deliveries of the next request of several among the late ones that are due."""
     given, free = (limits.endpoint, json.dumps([*busy])), f"{CANDIDATE} WHERE {FREE} AND {LATE}"
     first = sql.execute(f"{free} AND due_at <= ?3 ORDER BY due_at LIMIT 1", (*given, now)).fetchone()
@@ -188,7 +199,7 @@ def next_late(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], no
     return _members(sql, limits, first[1])
 
 
-def picked(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], pick: Pick, fresh: bool) -> list[Row]:
+def picked(sql: Sql, limits: Limits, busy: Collection[int], pick: Pick, fresh: bool, now: float) -> list[Row]:
     """Return the oldest, newest or smallest waiting message, due or not, preferably one that was never refused.
 
     It goes alone unless it belongs to a batch, or to a part of one: the receiver may have that under its id.
@@ -199,7 +210,8 @@ def picked(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], pick:
     given = (limits.endpoint, json.dumps([*busy]))
     rows: list[tuple[int, str | None, int, str]] = []
     untried = f"{FRESH} AND d.alone = 1" if limits.digesting.waits else FRESH
-    for kind in [untried] if fresh else [untried, f"{LATE} AND refusals = 0", LATE]:
+    late = f"{LATE} AND due_at <= {now!r}" if limits.is_careful else LATE
+    for kind in [untried] if fresh else [untried, f"{late} AND refusals = 0", late]:
         found = _from_the_ends(sql, given, pick, kind)
         others = [row for row in found if row[3] not in ENDS]
         rows = others or rows or found
@@ -211,9 +223,7 @@ def picked(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], pick:
     return _members(sql, limits, batch) if batch else numbered(sql, number)
 
 
-def _from_the_ends(
-    sql: sqlite3.Connection, given: tuple[str, str], pick: Pick, kind: str
-) -> list[tuple[int, str | None, int, str]]:
+def _from_the_ends(sql: Sql, given: tuple[str, str], pick: Pick, kind: str) -> list[tuple[int, str | None, int, str]]:
     """Return number, batch, size and event type of a kind of messages at the ends of a queue from which to pick."""
     its = "SELECT d.number, d.batch, length(e.data), e.type FROM delivery d JOIN event e ON e.number = d.event WHERE"
     late = f"{its} {FREE} AND {kind} ORDER BY d.accepted_at {{0}}, d.number {{0}} LIMIT {SMALLEST_OF}"
@@ -224,7 +234,7 @@ def _from_the_ends(
     return rows
 
 
-def waits(sql: sqlite3.Connection, number: int, busy: Collection[int], now: float) -> bool:
+def waits(sql: Sql, number: int, busy: Collection[int], now: float) -> bool:
     """Return whether the end of a scan, first among the fresh ones, has to wait for other deliveries of its scan.
 
     These are the ones in flight, those tried while the endpoint was unhealthy, and those of a request that ended with
@@ -239,7 +249,7 @@ def waits(sql: sqlite3.Connection, number: int, busy: Collection[int], now: floa
     return is_new and sql.execute(FLYING, (json.dumps([*busy]), *given)).fetchone() is not None
 
 
-def together(sql: sqlite3.Connection, found: Sequence[Candidate], limits: Limits) -> list[Row]:
+def together(sql: Sql, found: Sequence[Candidate], limits: Limits) -> list[Row]:
     """Return the deliveries of one request: as many as fit, either all live or none; one whose rendering has crashed a
     process goes alone."""
     if found[0][2]:
@@ -250,12 +260,12 @@ def together(sql: sqlite3.Connection, found: Sequence[Candidate], limits: Limits
     return [*takewhile(lambda row: room.takes(row[1]), its)]
 
 
-def numbered(sql: sqlite3.Connection, number: int) -> list[Row]:
+def numbered(sql: Sql, number: int) -> list[Row]:
     """Return the delivery with a row number."""
     return [*deliveries(sql, NUMBERED, (json.dumps([number]),))]
 
 
-def _members(sql: sqlite3.Connection, limits: Limits, batch: str) -> list[Row]:
+def _members(sql: Sql, limits: Limits, batch: str) -> list[Row]:
     """Return the waiting deliveries of a batch; no more than can be named, if that was made for another format."""
     where = "WHERE d.state = 'waiting' AND d.batch = ? AND d.endpoint = ? ORDER BY d.number"
     room = Filling(replace(limits, size=sys.maxsize, max_bytes=sys.maxsize))

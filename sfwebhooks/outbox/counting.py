@@ -16,8 +16,9 @@ DEATH, WITHHELD, END = "death", "withheld", "end"
 SECONDS_BOUNDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0)
 WAITED_BOUNDS = (0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 21600.0, 86400.0, 604800.0)
 #: adds to the counts that are there
-ADD = """ON CONFLICT DO UPDATE SET number = number + excluded.number, seconds = seconds + excluded.seconds,
-    waited = waited + excluded.waited, last_at = max(last_at, excluded.last_at)"""
+ADD = """ON CONFLICT (endpoint, what, reason, seconds_to, waited_to) DO UPDATE
+    SET number = tally.number + excluded.number, seconds = tally.seconds + excluded.seconds,
+        waited = tally.waited + excluded.waited, last_at = max(tally.last_at, excluded.last_at)"""
 
 
 def bound(column: str, bounds: Sequence[float]) -> str:
@@ -60,10 +61,11 @@ COUNT_WITHHELD = f"""
         INSERT INTO tally (endpoint, what, reason, number)
             SELECT new.endpoint, '{WITHHELD}', new.reason, new.number - most FROM (
                 SELECT coalesce(max(number), 0) most FROM withheld_most
-                WHERE scan_id = new.scan_id AND endpoint = new.endpoint AND reason = new.reason)
+                WHERE scan_id = new.scan_id AND endpoint = new.endpoint AND reason = new.reason) counted
             WHERE new.number > most {ADD}; INSERT INTO withheld_most
             VALUES (new.scan_id, new.endpoint, new.reason, new.number)
-            ON CONFLICT DO UPDATE SET number = max(number, excluded.number);"""
+            ON CONFLICT (scan_id, endpoint, reason) DO UPDATE
+            SET number = max(withheld_most.number, excluded.number);"""
 #: the tables' triggers; each statement ends a line, and nothing else in them ends one with a semicolon
 TRIGGERS = f"""
     -- its delivery must still be there. The ids of the last ones are given again, to attempts that are not counted

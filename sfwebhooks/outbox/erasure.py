@@ -9,16 +9,10 @@ the rewrite waits until no scan is running, but no longer than a day; the deleti
 from __future__ import annotations
 
 import logging
-import os
-import shutil
-import sqlite3
 import time
-from contextlib import suppress
-from pathlib import Path
 
-from sfwebhooks.errors import DamagedError, DiskFullError, OutboxBusyError, OutboxError
-from sfwebhooks.outbox.file import File
-from sfwebhooks.outbox.permissions import real_path
+from sfwebhooks.errors import DamagedError, DiskFullError, OutboxBusyError
+from sfwebhooks.outbox.database import Database, Sql
 
 log = logging.getLogger("spiderfoot.webhooks")
 
@@ -31,21 +25,15 @@ PATIENCE_SECONDS = 5.0
 PAUSE_SECONDS = 0.05
 #: seconds until a rewrite is tried again that failed, for lack of space or because of another process
 RETRY_SECONDS = 3600.0
-#: bytes that the log adds to each page (https://sqlite.org/fileformat2.html#the_write_ahead_log)
-FRAME_BYTES = 24
-MB = 1_000_000
 #: when a rewrite is due, and whether a scan is running
 DUE = "SELECT erase_at + 0.0, EXISTS (SELECT 1 FROM scan WHERE ended IS NULL) FROM file"
-#: where SQLite looks for a folder for temporary files, and then where (https://sqlite.org/tempfiles.html)
-COPY_VARIABLES = ("SQLITE_TMPDIR", "TMPDIR")
-COPY_FOLDERS = ("/var/tmp", "/usr/tmp", "/tmp", ".")  # noqa: S108  # nothing of ours is written there
 
 
 class Erasure:
     """The removal of deleted content from the file. All methods raise OutboxError, as those of `Outbox` do."""
 
-    def __init__(self, file: File) -> None:
-        self._file = file
+    def __init__(self, database: Database) -> None:
+        self._database = database
         #: time until which no rewrite is tried, in epoch seconds, and when it was set
         self._waits: tuple[float, float] = (0.0, 0.0)
         #: of a rewrite that is done, until the log is empty, what `_finish` needs
@@ -63,13 +51,13 @@ class Erasure:
                 self._order = self._rewrite()
             except DiskFullError as error:
                 log.warning("webhooks: deleted content may still be in the outbox, until there is room: %s", error)
-        if self._file.empty_log() and self._order:
+        if self._database.empty_log() and self._order:
             self._finish(self._order)
             self._order, self._waits = 0.0, (0.0, 0.0)
 
     def is_due(self, now: float) -> bool:
         """Return whether the file has to be rewritten now."""
-        with self._file.reading() as sql:
+        with self._database.reading() as sql:
             row = sql.execute(DUE).fetchone()
         erase_at, scans = row or (None, False)
         if erase_at is None:
@@ -79,13 +67,13 @@ class Erasure:
 
     def is_needed(self) -> bool:
         """Return whether the file may have deleted content, apart from its log."""
-        with self._file.reading() as sql:
+        with self._database.reading() as sql:
             row = sql.execute("SELECT erase_at IS NOT NULL FROM file").fetchone()
         return bool(row and row[0])
 
     def is_ordered(self) -> bool:
         """Return whether an operator's deletion is not finished, or a rewrite that was begun."""
-        with self._file.reading() as sql:
+        with self._database.reading() as sql:
             row = sql.execute("SELECT erase_at <= 0 FROM file").fetchone()
         return bool(row and row[0])
 
@@ -95,7 +83,7 @@ class Erasure:
         while True:
             try:
                 order = order or self._rewrite()
-                if self._file.empty_log():
+                if self._database.empty_log():
                     self._finish(order)
                     return ""
                 trouble = "another process is reading it"
@@ -115,45 +103,18 @@ class Erasure:
             DamagedError: damage prevents it.
         """
         order = -time.time()
-        with self._file.writing() as sql:
+        with self._database.writing() as sql:
             sql.execute("UPDATE file SET erase_at = ?", (order,))  # due at once, should this process be killed
-        self._file.empty_log()
-        self._check_room()
-        try:
-            with self._file.sparing(), self._file.reading() as sql:
-                sql.execute("VACUUM")
-        except OutboxError:
-            with suppress(OutboxError):
-                self._file.empty_log()  # it can have filled the disk, and others need the room
-            raise
+        self._database.rewrite()
         return order
-
-    def _check_room(self) -> None:
-        """Check that there is room for a copy of the file in the folder for temporary files, and for one in the log.
-
-        Raises:
-            DiskFullError: there is not; nothing was written.
-        """
-        with self._file.reading() as sql:
-            pages, free, size = (
-                sql.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
-            )
-        need, folder, copies = (pages - free) * (size + FRAME_BYTES), real_path(self._file.path).parent, copy_folder()
-        shared = folder.stat().st_dev == copies.stat().st_dev
-        for place, its in ((folder, need * 2 if shared else need), (copies, need)):
-            disk = shutil.disk_usage(place)
-            if disk.total and disk.free < its:  # a total of 0: not known
-                raise DiskFullError(
-                    f"its rewrite needs {its / MB:,.1f} MB in {place}, where {disk.free / MB:,.1f} MB are free"
-                )
 
     def _finish(self, order: float) -> None:
         """Note that nothing deleted is left, unless more was deleted since the rewrite began."""
-        with self._file.writing() as sql:
+        with self._database.writing() as sql:
             sql.execute("UPDATE file SET erase_at = NULL WHERE erase_at = ?", (order,))
 
 
-def note_deletion(sql: sqlite3.Connection, now: float) -> None:
+def note_deletion(sql: Sql, now: float) -> None:
     """Note that content was deleted because of its age at `now`, within the transaction that deletes it.
 
     If a rewrite is due or under way, the next one is due too.
@@ -161,17 +122,6 @@ def note_deletion(sql: sqlite3.Connection, now: float) -> None:
     sql.execute("UPDATE file SET erase_at = coalesce(max(erase_at, 0), ?)", (now + COLLECT_SECONDS,))
 
 
-def copy_folder() -> Path:
-    """Return the folder in which SQLite makes the copy for a rewrite."""
-    if os.name != "posix":
-        from tempfile import gettempdir  # not in a scan's process, which has no other use for it
-
-        return Path(gettempdir())
-    named = [os.environ[name] for name in COPY_VARIABLES if name in os.environ]
-    places = [Path(name) for name in (*named, *COPY_FOLDERS) if name]
-    return next((place for place in places if place.is_dir() and os.access(place, os.W_OK | os.X_OK)), Path())
-
-
-def note_order(sql: sqlite3.Connection) -> None:
+def note_order(sql: Sql) -> None:
     """Note that content was deleted by an operator, within the transaction that deletes it: the rewrite is due."""
     sql.execute("UPDATE file SET erase_at = 0")

@@ -1,9 +1,9 @@
 """The outbox's file as a database: statements come in, sqlite3's errors go out as OutboxError. sqlite3 touches our file
 here only; `outbox` and `listing` define its content.
 
-A corrupt file is set aside under another name, and a new one is created. Any process may do that, and an operator may
-remove the file; so if the file is no longer the opened one, it is opened again. If a log was deleted while in use, the
-open connection still has its content and writes it back.
+A corrupt file is set aside under another name (`set_aside`), and a new one is created. Any process may do that, and an
+operator may remove the file; so if the file is no longer the opened one, it is opened again. If a log was deleted while
+in use, the open connection still has its content and writes it back (`deleted_log`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sfwebhooks.errors import DamagedError, DiskFullError, OutboxBusyError, OutboxError
+from sfwebhooks.errors import DamagedError, DiskFullError, MovedError, OutboxBusyError, OutboxError
 from sfwebhooks.outbox import open_files
-from sfwebhooks.outbox.locks import Lock
+from sfwebhooks.outbox.database import InsertGroup, SettleGroup, Sql, Whole
+from sfwebhooks.outbox.deleted_log import forget_saved, save_log
+from sfwebhooks.outbox.locks import FileLocks, Lock
+from sfwebhooks.outbox.moved import is_moved, words_of_mark
 from sfwebhooks.outbox.opening import (
-    BUSY_SECONDS,
-    not_the_last,
     opened,
     opened_to_read,
     replacing,
@@ -41,11 +42,14 @@ from sfwebhooks.outbox.permissions import (
     refused,
     write_problem,
 )
+from sfwebhooks.outbox.rewriting import check_room
 from sfwebhooks.outbox.schema import make_tables
 from sfwebhooks.outbox.sequence_numbers import HighWaterMark, boot_id, check_series, position
+from sfwebhooks.outbox.set_aside import set_aside
 
 log = logging.getLogger("spiderfoot.webhooks")
-FILE = "webhooks.db"
+#: the outbox, and the one in front of a server (`spool`)
+FILE, SPOOL_FILE = "webhooks.db", "webhooks-spool.db"
 #: the same call may succeed later: locked by another process, or disk full
 PASSING = ("locked", "busy", "full", "disk i/o error", "locking protocol")
 DISK = ("full", "disk i/o error")
@@ -53,6 +57,8 @@ DISK = ("full", "disk i/o error")
 CORRUPT = ("file is not a database", "malformed", "file is encrypted")
 #: message for a text of a damaged row, which sqlite3 would not read each time
 NOT_UTF8 = "could not decode to utf-8"
+#: message for a table whose rows were moved while this process had the file open
+NO_TABLE = "no such table"
 #: messages of SQLITE_CANTOPEN and SQLITE_READONLY, which give no cause
 REFUSED = ("unable to open", "readonly")
 #: seconds for which a removed file may still be read
@@ -90,7 +96,8 @@ class File:
         listing: bool = False,
         boot: Callable[[], str] = boot_id,
     ) -> None:
-        self.path = path
+        self.path, self.where = path, str(path)
+        self.locks = FileLocks(path)
         self._storage = storage or Storage()
         self.max_bytes = self._storage.max_bytes
         self._accepting = accepting
@@ -101,8 +108,11 @@ class File:
         self.marked = 0
         self.connection: sqlite3.Connection | None = None
         #: identities of the open files: the outbox, its log, the log's index
-        self._files: tuple[Identity | None, ...] = ()
+        self.files: tuple[Identity | None, ...] = ()
         self.names: tuple[str, ...] = ()
+        #: each event is inserted at once, and results are written one after the other
+        self.insert_group: InsertGroup | None = None
+        self.settle_group: SettleGroup | None = None
         #: number of files so far
         self.number = 0
         #: SQLite's version of the content at the last call of `is_changed`, and of which file
@@ -152,6 +162,10 @@ class File:
         with self.reading() as sql:
             return self.fullness_in(sql)
 
+    def drop_delivered(self, before: float, keep: float) -> Whole:
+        """Return that all rows are deleted one by one."""
+        return Whole(0, [f"d.settled_at < {before!r}"])
+
     def empty_log(self) -> bool:
         """Empty the log, which still has deleted content; return False if another process is reading it."""
         self.checkpoint()  # does most of it without blocking writers
@@ -163,24 +177,42 @@ class File:
                     return False
                 raise
 
+    def rewrite(self) -> None:
+        """Rewrite the file without deleted content, which its log may still have.
+
+        Raises:
+            DiskFullError: there is no room for it.
+            DamagedError: damage prevents it.
+        """
+        self.empty_log()
+        with self.reading() as sql:
+            check_room(sql, self.path)
+        try:
+            with self.sparing(), self.reading() as sql:
+                sql.execute("VACUUM")
+        except OutboxError:
+            with suppress(OutboxError):
+                self.empty_log()  # it can have filled the disk, and others need the room
+            raise
+
     def close(self) -> None:
         """Close the connection; the next call opens it again."""
         with self.guard:
             if self.connection and not self._listing:
                 found = self._look_up()
-                if found[:1] == self._files[:1] and found != self._files:
+                if found[:1] == self.files[:1] and found != self.files:
                     with suppress(OutboxError, OSError, sqlite3.Error):
-                        self._save(self.connection)
+                        save_log(self, self.connection)
             self.drop()
 
     def drop(self) -> None:
         """Close the connection, whatever has become of the log."""
         if self.connection:
-            self._is_lost |= self._look_up()[:1] != self._files[:1]  # later another file may have its inode
+            self._is_lost |= self._look_up()[:1] != self.files[:1]  # later another file may have its inode
             self.connection.close()
             self.connection = None
 
-    def raise_mark(self, sql: sqlite3.Connection, rows: int) -> None:
+    def raise_mark(self, sql: Sql, rows: int) -> None:
         """Raise the mark to cover deliveries that are about to be sent, up to a number (`Position.rows`)."""
         has = position(sql) if rows > self.marked else None
         if has is None:
@@ -191,7 +223,7 @@ class File:
         except OSError as error:
             log.warning("webhooks: the mark of outbox %s cannot be written: %s", self.path, error.strerror)
 
-    def fullness_in(self, sql: sqlite3.Connection) -> float:
+    def fullness_in(self, sql: Sql) -> float:
         """Return the fullness of the file, within a transaction."""
         if not self._page_size:
             self._page_size = int(sql.execute("PRAGMA page_size").fetchone()[0])
@@ -210,10 +242,10 @@ class File:
         """
         with self.reading() as sql:
             sql.execute("BEGIN IMMEDIATE")
-            while self._look_up() != self._files:
+            while self._look_up() != self.files:
                 sql.execute("ROLLBACK")
                 self.look()
-                sql = self._connect()
+                sql = self.connect()
                 sql.execute("BEGIN IMMEDIATE")
             try:
                 yield sql
@@ -227,7 +259,7 @@ class File:
         """Lend the connection to one thread, and translate sqlite3's errors."""
         with self.guard:
             try:
-                yield self._connect()
+                yield self.connect()
             except sqlite3.DatabaseError as error:
                 raise self._translated(error) from error
             except OSError as error:
@@ -262,6 +294,8 @@ class File:
         if isinstance(error, sqlite3.OperationalError) and any(word in text.lower() for word in PASSING):
             kind = DiskFullError if any(word in text.lower() for word in DISK) else OutboxBusyError
             return kind(f"outbox {self.path}: {text}")
+        if NO_TABLE in text.lower() and self.connection and is_moved(self.connection):
+            return MovedError(f"outbox {self.path} {words_of_mark(self.connection)}")
         return OutboxError(f"outbox {self.path} cannot be used: {text}")
 
     def _corrupt(self, text: str) -> OutboxError:
@@ -277,31 +311,32 @@ class File:
                 log.error("webhooks: %s; deliveries are still sent. sfwebhooks doctor --full says more", words)
             self._damage = text
             return DamagedError(words)
-        aside, self._is_lost = _set_aside(real_path(self.path), self._files[:1]), True
+        aside, self._is_lost = set_aside(real_path(self.path), self.files[:1]), True
         where = f"it was set aside as {aside}" if aside else "another process has set it aside or is doing so"
         try:
-            self._connect()
+            self.connect()
             after = "a new one was created"
         except (OutboxError, OSError, sqlite3.Error) as error:
             after = f"a new one cannot be created: {error}"
         log.error("webhooks: outbox %s is corrupt (%s); %s, and %s", self.path, text, where, after)
         return OutboxBusyError(f"outbox {self.path} was corrupt: {text}; {where}, and {after}")
 
-    def _connect(self) -> sqlite3.Connection:
+    def connect(self) -> sqlite3.Connection:
         """Return the connection to the current file."""
         now = time.monotonic()
-        if self.connection and now - self._looked_at > LOOK_SECONDS:
+        is_missing = self.files[:1] == (None,)  # a reader may have been before the first writer
+        if self.connection and (is_missing or now - self._looked_at > LOOK_SECONDS):
             self._looked_at = now
             found = self._look_up()
-            if found[:1] != self._files[:1] or (found != self._files and self._listing):
+            if found[:1] != self.files[:1] or (found != self.files and self._listing):
                 self.drop()
-            elif found != self._files:
-                self._save(self.connection)
+            elif found != self.files:
+                save_log(self, self.connection)
         if self.connection is None:
-            before = self._files[:1]
+            before = self.files[:1]
             with open_files.OPENING:  # while a log is saved, nobody may open the file and get the old log's index
                 self.connection = self._open()
-            self.number += self._is_lost or before != self._files[:1]
+            self.number += self._is_lost or before != self.files[:1]
             self._is_lost = False
         return self.connection
 
@@ -328,10 +363,10 @@ class File:
             with suppress(FileExistsError):
                 os.close(make(path))
             connection = opened(path)
-        self._files = (identity(path),)
+        self.files = (identity(path),)
         self._mark, self.marked, closed = HighWaterMark(path), 0, _is_closed(str(path))
         try:
-            if not self._listing or (self._files != (None,) and write_problem(path) is None):
+            if not self._listing or (self.files != (None,) and write_problem(path) is None):
                 self._set_up(connection)
                 check_series(connection, path, self._mark, self._boot(), closed)
             with self._refusing():
@@ -340,11 +375,11 @@ class File:
             connection.close()
             raise
         self.names = (str(self.path), *(f"{path}{suffix}" for suffix in SUFFIXES[1:]))
-        self._files = self._look_up()
+        self.files = self._look_up()
         if not self._listing:
             lock = Lock(path, "outbox")
             with suppress(OutboxError):
-                self._forget_saved(lock)
+                forget_saved(self, lock)
             lock.release()
         return connection
 
@@ -357,7 +392,7 @@ class File:
         try:
             make_tables(connection)
         except OutboxError as error:
-            raise OutboxError(f"outbox {self.path} {error}") from error
+            raise type(error)(f"outbox {self.path} {error}") from error
 
     @contextmanager
     def _refusing(self) -> Iterator[None]:
@@ -366,53 +401,6 @@ class File:
         except OutboxError as error:
             raise type(error)(f"outbox {self.path} cannot be used: {error}") from error
 
-    def _save(self, connection: sqlite3.Connection) -> None:
-        """Save the content of a log that was deleted while in use, and switch to the current files.
-
-        All connections of this process are closed: SQLite shares the log's index between them. Other processes do the
-        same, each before it writes again; the first one has saved the writes of all of them.
-
-        Raises:
-            OutboxBusyError: another thread or process is using it; the next call tries again.
-        """
-        with open_files.held_alone(self):
-            lock = _locked(real_path(self.path))
-            try:
-                if not lock.held:
-                    raise OutboxBusyError(f"outbox {self.path}: its log was deleted, and another process is saving it")
-                self._save_log(connection, lock)
-            finally:
-                lock.release()
-
-    def _forget_saved(self, lock: Lock) -> None:
-        """Clear the note of a deleted log that was saved if the current log has its inode, which is free again: nobody
-        has the deleted one open."""
-        if lock.noted() == str(self._files[1]) and (lock.held or lock.take()):
-            lock.note("")
-
-    def _save_log(self, connection: sqlite3.Connection, lock: Lock) -> None:
-        gone, log_path = str(self._files[1]), Path(self.names[1])
-        is_saved, waiting = identity(log_path) == self._files[1] or lock.noted() == gone, 0
-        if not is_saved:
-            waiting = _waiting(connection)
-            is_saved = not (identity(log_path) and log_path.stat().st_size)
-            if is_saved and connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()[0]:
-                raise OutboxBusyError(f"outbox {self.path}: its log was deleted, and another process is reading it")
-            lock.note(gone if is_saved else "")
-        with not_the_last(self.names[0]):
-            for one in open_files.files_of(self):
-                one.drop()
-        now = _waiting(self._connect())
-        self._forget_saved(lock)
-        if is_saved:
-            text = "webhooks: %s was deleted while in use; its content was saved, and %d deliveries are waiting"
-            log.warning(text, log_path, now)
-        else:
-            text = (
-                "webhooks: %s was deleted while in use, and another process created a new one; %d deliveries are lost"
-            )
-            log.error(text, log_path, max(waiting - now, 0))
-
 
 def _is_closed(path: str) -> bool:
     """Return whether no process has the file open or died with it open: the last one to close it empties the log."""
@@ -420,36 +408,3 @@ def _is_closed(path: str) -> bool:
         return os.stat(path + "-wal").st_size == 0  # noqa: PTH116
     except OSError:
         return True
-
-
-def _waiting(connection: sqlite3.Connection) -> int:
-    """Return the number of waiting deliveries; 0 if the file cannot be read."""
-    with suppress(sqlite3.Error):
-        return int(connection.execute("SELECT count(*) FROM delivery WHERE state = 'waiting'").fetchone()[0])
-    return 0
-
-
-def _locked(path: Path) -> Lock:
-    """Return the lock for replacing the files themselves; not held if it was not free within BUSY_SECONDS."""
-    lock = Lock(path, "outbox")
-    deadline = time.monotonic() + BUSY_SECONDS
-    while not lock.take() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return lock
-
-
-def _set_aside(path: Path, files: tuple[Identity | None, ...]) -> Path | None:
-    """Rename a corrupt file and its log; return the new path, or None if another process does it."""
-    lock = _locked(path)
-    try:
-        if not lock.held or (identity(path),) != files:
-            return None
-        aside = path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
-        for suffix in SUFFIXES[::-1]:  # the log first: it must not pass for the log of the new file
-            with suppress(FileNotFoundError):
-                path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
-        return aside
-    except OSError as error:
-        raise OutboxError(f"outbox {path} is corrupt and cannot be set aside: {error.strerror}") from error
-    finally:
-        lock.release()

@@ -7,7 +7,6 @@ their digest due. A search may cost as much as there are findings of one scan, a
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Collection, Iterable
 from itertools import takewhile
 from typing import NamedTuple
@@ -27,7 +26,8 @@ from sfwebhooks.outbox.claim import (
     together,
     waits,
 )
-from sfwebhooks.outbox.rows import FRESH, SCAN, Row
+from sfwebhooks.outbox.database import Sql
+from sfwebhooks.outbox.rows import EVERY, FRESH, SCAN, Row
 from sfwebhooks.severity import Severity
 
 #: names of the events that come when all findings of their scan are known
@@ -55,8 +55,6 @@ ENDED = (
     " AND (s.number IS NULL OR s.ended IS NOT NULL) ORDER BY d.due_at, d.number LIMIT 1"
 )
 IS_FRESH = f"SELECT 1 FROM delivery d WHERE d.number = ? AND {FRESH}"  # noqa: S608
-#: in SQL: all
-EVERY = -1
 
 
 class Front(NamedTuple):
@@ -71,7 +69,7 @@ class Front(NamedTuple):
 
 
 def next_gathered(
-    sql: sqlite3.Connection,
+    sql: Sql,
     limits: Limits,
     busy: Collection[int],
     part: int,
@@ -104,12 +102,12 @@ def next_gathered(
     return together(sql, found, its)
 
 
-def has_gathered(sql: sqlite3.Connection, limits: Limits, part: int) -> bool:
+def has_gathered(sql: Sql, limits: Limits, part: int) -> bool:
     """Return whether an endpoint has fresh deliveries that digests may have."""
     return sql.execute(GATHERABLE, (limits.endpoint, "[]", 1, part)).fetchone() is not None
 
 
-def gathered_at(sql: sqlite3.Connection, limits: Limits, part: int, now: float, thorough: bool) -> float | None:
+def gathered_at(sql: Sql, limits: Limits, part: int, now: float, thorough: bool) -> float | None:
     """Return when a fresh delivery to an endpoint with digests is due: 0 for at once; None: none is, as long as its
     scan goes on.
 
@@ -125,7 +123,7 @@ def gathered_at(sql: sqlite3.Connection, limits: Limits, part: int, now: float, 
     return 0.0 if first[4] else limits.digesting.due_at(first[3], now)
 
 
-def part_of(sql: sqlite3.Connection, limits: Limits, batch: Batch, first: int) -> tuple[int, int]:
+def part_of(sql: Sql, limits: Limits, batch: Batch, first: int) -> tuple[int, int]:
     """Return the number of a digest among those that the findings of its scan need, and how many these are; zeros if it
     is the only one, or what is left of one.
 
@@ -156,9 +154,7 @@ def _parts(rows: Iterable[tuple[int, int]], limits: Limits) -> int:
     return parts
 
 
-def _front(
-    sql: sqlite3.Connection, limits: Limits, first: Candidate | None, busy: Collection[int], now: float
-) -> Front:
+def _front(sql: Sql, limits: Limits, first: Candidate | None, busy: Collection[int], now: float) -> Front:
     """Return the next of those that no digest may have.
 
     Args:
@@ -178,7 +174,7 @@ def _front(
 
 
 def _due(
-    sql: sqlite3.Connection, limits: Limits, queue: tuple[str, str, int], front: Front, now: float, thorough: bool
+    sql: Sql, limits: Limits, queue: tuple[str, str, int], front: Front, now: float, thorough: bool
 ) -> list[Candidate]:
     """Return the findings of which as many as fit are the next digest.
 

@@ -1,6 +1,6 @@
 """Queries on the outbox for the commands: a Selection comes in; Records, attempts or counts go out.
 
-`outbox` is the same file for scans and senders; `retention` changes it for operators and by age.
+`outbox` is the same outbox for scans and senders; `retention` changes it for operators and by age.
 """
 
 from __future__ import annotations
@@ -8,18 +8,29 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, NewType
 
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.errors import OutboxError, SelectionError
-from sfwebhooks.events import Delivery, delivery_id, id_of_key, printable
+from sfwebhooks.events import Delivery, printable
 from sfwebhooks.outbox.claim import IN_PARTS, PARTED
-from sfwebhooks.outbox.file import File
-from sfwebhooks.outbox.rows import ENDPOINTS, FRESH, ITS_SCANS, LATE, PROBED, as_text, deliveries, numbers_by_ids, parts
-from sfwebhooks.outbox.selection import CHUNK, OVER, Selection, chunks_of, marks, numbers_of
+from sfwebhooks.outbox.database import Database
+from sfwebhooks.outbox.records import ATTEMPT, SELECT_RECORD, Record, id_in, record_in, rows_at
+from sfwebhooks.outbox.rows import (
+    ENDPOINTS,
+    EVERY,
+    FRESH,
+    ITS_SCANS,
+    LATE,
+    PROBED,
+    as_text,
+    deliveries,
+    numbers_by_ids,
+    parts,
+)
+from sfwebhooks.outbox.selection import CHUNK, OVER, Selection, numbers_of
 from sfwebhooks.retry import State
-from sfwebhooks.severity import Severity
 
 log = logging.getLogger("spiderfoot.webhooks")
 
@@ -29,42 +40,23 @@ Cursor = NewType("Cursor", int)
 PREFIX_LEAST = 4
 #: ids shown if several have the same prefix
 ALIKE = 10
-#: fields of a record that are texts or epoch seconds in each row that we write
-TEXTS = ("id", "event_id", "endpoint", "name", "type", "scan_id", "target", "series", "reason", "batch")
-TIMES = ("accepted_at", "due_at")
 #: attempts among which the last one of an endpoint is sought
 RECENT = 10_000
 #: results among which the last success and the last failure of each endpoint are sought
 RESULTS = 100_000
-#: of an event's id
-KEY_BYTES = 16
-#: the fields of an attempt (a), of their types in a damaged row too
-ATTEMPT = ", ".join(
-    ("a.at + 0.0", "a.seconds + 0.0", "a.status + 0", *map(as_text, ("a.reason", "a.excerpt", "a.cause")))
-)
-#: to be followed by a WHERE on `delivery`
-SELECT_RECORD = f"""
-    SELECT e.id, d.endpoint, d.name, e.type, e.severity, coalesce(s.id, ''), coalesce(s.target, ''),
-           (SELECT name FROM series WHERE number = d.series), d.sequence, d.state, d.reason, d.attempts, d.accepted_at,
-           d.due_at, d.settled_at, d.replays,
-           coalesce(d.batch, ''), (SELECT count(*) FROM delivery_attempt WHERE number = d.number),
-           {ATTEMPT}
-    FROM delivery d JOIN event e ON e.number = d.event LEFT JOIN scan s ON s.number = e.scan
-         LEFT JOIN delivery_attempt a ON a.rowid = (SELECT max(rowid) FROM delivery_attempt WHERE number = d.number)
-"""
 #: the numbers of the deliveries whose id, or whose event's id, begins with a text (?1)
 BEGINNING = f"""
     {ITS_SCANS} SELECT d.number FROM its
     CROSS JOIN (  -- LIMIT: made once, not for each scan
-        SELECT endpoint, event_key_of(?1, endpoint, '0') first, event_key_of(?1, endpoint, 'f') last
-        FROM ({ENDPOINTS}) LIMIT -1
+        SELECT endpoint, event_key_of(?1, endpoint, '0') AS first, event_key_of(?1, endpoint, 'f') AS last
+        FROM ({ENDPOINTS}) its LIMIT {EVERY}
     ) k
     CROSS JOIN event e ON e.scan = its.scan AND e.id BETWEEN k.first AND k.last
     CROSS JOIN delivery d ON d.event = e.number AND d.endpoint = k.endpoint
 """
 EVENTS_BEGINNING = f"""
     {ITS_SCANS} SELECT d.number FROM its
-    CROSS JOIN (SELECT event_key_of(?1, NULL, '0') first, event_key_of(?1, NULL, 'f') last LIMIT 1) k
+    CROSS JOIN (SELECT event_key_of(?1, NULL, '0') AS first, event_key_of(?1, NULL, 'f') AS last LIMIT 1) k
     CROSS JOIN event e ON e.scan = its.scan AND e.id BETWEEN k.first AND k.last
     CROSS JOIN delivery d ON d.event = e.number
 """
@@ -76,56 +68,20 @@ DELIVERED = """
 FAILED = f"""
     SELECT d.endpoint, {ATTEMPT}
     FROM delivery_attempt a CROSS JOIN delivery d ON d.number = a.number
-    WHERE a.rowid > (SELECT max(rowid) FROM delivery_attempt) - ? AND a.reason NOT GLOB 'http_2[0-9][0-9]'
+    WHERE a.id > (SELECT max(id) FROM delivery_attempt) - ? AND NOT glob('http_2[0-9][0-9]', a.reason)
           AND NOT (d.state = 'delivered' AND d.reason = a.reason)
-    ORDER BY a.rowid DESC
+    ORDER BY a.id DESC
 """
 #: acceptance of the first fresh deliveries, which are nearly in order
-FIRST = f"{parts()} SELECT accepted_at at {IN_PARTS} LIMIT 256"
+FIRST = f"{parts()} SELECT accepted_at AS at {IN_PARTS} LIMIT 256"
 #: acceptance of the oldest waiting delivery
 OLDEST = f"""
     SELECT min(at) + 0.0 FROM (
-        SELECT * FROM ({FIRST})
+        SELECT * FROM ({FIRST}) new
         UNION ALL SELECT min(accepted_at) FROM delivery WHERE endpoint = ?1 AND {PROBED}
         UNION ALL SELECT min(accepted_at) FROM delivery WHERE endpoint = ?1 AND {LATE}
-    )
+    ) its
 """
-
-
-@dataclass(frozen=True)
-class Record:
-    """A delivery in a listing."""
-
-    id: str
-    event_id: str
-    endpoint: str
-    #: the event name that the endpoint subscribed to
-    name: str
-    #: the event's own type
-    type: str
-    severity: Severity
-    #: empty: not of a scan
-    scan_id: str
-    target: str
-    #: series of its number
-    series: str
-    sequence: int
-    state: State
-    #: why it is dead, or not delivered so far
-    reason: str
-    #: attempts that used up a retry
-    attempts: int
-    #: epoch seconds, as are the next two
-    accepted_at: float
-    due_at: float
-    settled_at: float | None
-    #: number of replays by an operator
-    replays: int
-    #: id of its batch; empty: alone, or not known yet
-    batch: str
-    #: number of attempts, including refusals, probes and those before a replay
-    tries: int = 0
-    last: Attempt | None = None
 
 
 @dataclass(frozen=True)
@@ -154,10 +110,10 @@ class LastResults:
 class Listing:
     """What the commands show. All methods raise OutboxError or OutboxBusyError, as those of `Outbox` do."""
 
-    def __init__(self, file: File) -> None:
-        self._file = file
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    def deliveries(self, selection: Selection, limit: int, also: str = "1") -> list[Record]:
+    def deliveries(self, selection: Selection, limit: int, also: str = "true") -> list[Record]:
         """Return deliveries, the latest accepted first; a damaged row is logged instead.
 
         Args:
@@ -166,36 +122,31 @@ class Listing:
         found: list[Record] = []
         for row in self._rows(selection, limit, also):
             try:
-                found.append(_record(row))
+                found.append(record_in(row))
             except OutboxError as error:
                 log.warning("webhooks: %s", error)
         return found
 
     def ids(self, selection: Selection, limit: int) -> list[str]:
         """Return the ids of deliveries, the latest accepted first, even of damaged rows."""
-        return [_id_in(row) for row in self._rows(selection, limit)]
+        return [id_in(row) for row in self._rows(selection, limit)]
 
-    def _rows(self, selection: Selection, limit: int, also: str = "1") -> list[Sequence[Any]]:
+    def _rows(self, selection: Selection, limit: int, also: str = "true") -> list[Sequence[Any]]:
         """Return rows of SELECT_RECORD, the latest accepted first."""
-        with self._file.reading() as sql:
-            numbers = numbers_of(sql, selection, also, "d.number DESC", limit)
-            found: list[Sequence[Any]] = []
-            for chunk in chunks_of(numbers):
-                query = f"{SELECT_RECORD} WHERE d.number IN ({marks(chunk)}) ORDER BY d.number DESC"
-                found += sql.execute(query, chunk).fetchall()
-        return found
+        with self._database.reading() as sql:
+            return rows_at(sql, numbers_of(sql, selection, also, "d.number DESC", limit))
 
     def others_of(self, record: Record) -> int:
         """Return how many other deliveries were in the last request of a delivery."""
         if not record.batch:
             return 0
         query = "SELECT count(*) FROM delivery WHERE batch = ? AND batch IS NOT NULL AND endpoint = ?"
-        with self._file.reading() as sql:
+        with self._database.reading() as sql:
             return max(int(sql.execute(query, (record.batch, record.endpoint)).fetchone()[0]) - 1, 0)
 
     def endpoints(self) -> list[str]:
         """Return the names of all endpoints for which anything was ever accepted."""
-        with self._file.reading() as sql:
+        with self._database.reading() as sql:
             return [name for (name,) in sql.execute(f"{ENDPOINTS} ORDER BY 1") if isinstance(name, str)]
 
     def knows(self, scan_id: str) -> bool:
@@ -204,16 +155,16 @@ class Listing:
             "SELECT 1 FROM scan WHERE id = ?1 UNION ALL SELECT 1 FROM sequence WHERE scan_id = ?1"
             " UNION ALL SELECT 1 FROM earlier WHERE scan_id = ?1"
         )
-        with self._file.reading() as sql:
+        with self._database.reading() as sql:
             return sql.execute(query, (scan_id,)).fetchone() is not None
 
     def scans(self, limit: int) -> list[str]:
         """Return the ids of the last scans, the newest first."""
-        with self._file.reading() as sql:
+        with self._database.reading() as sql:
             return [
                 row[0]
                 for row in sql.execute(
-                    "SELECT id FROM scan WHERE ended IS NOT '' ORDER BY begun_at DESC LIMIT ?", (limit,)
+                    "SELECT id FROM scan WHERE coalesce(ended, 'none') <> '' ORDER BY begun_at DESC LIMIT ?", (limit,)
                 )
             ]
 
@@ -222,7 +173,7 @@ class Listing:
 
         Raises:
             SelectionError: none or several match, or the text is too short.
-            OutboxError: its row is damaged.
+            DamagedRowError: its row is damaged.
         """
         which = {None: "delivery", State.DEAD: "dead letter"}.get(state, f"{state and state.value} delivery")
         if len(text) < PREFIX_LEAST:
@@ -246,16 +197,16 @@ class Listing:
             numbers: the query for their numbers.
         """
         query = f"{SELECT_RECORD} WHERE d.number IN ({numbers}) AND (?2 IS NULL OR d.state = ?2)"
-        with self._file.reading() as sql:
+        with self._database.reading() as sql:
             rows = sql.execute(f"{query} ORDER BY d.number LIMIT {ALIKE + 1}", (text, state and state.value))
-            return [_record(row) for row in rows]
+            return [record_in(row) for row in rows]
 
     def event(self, text: str) -> Delivery:
         """Return a delivery, any one, of the only event whose id, or that of a delivery of which, starts with a text.
 
         Raises:
             SelectionError: none or several match, or the text is too short.
-            OutboxError: its row is damaged.
+            DamagedRowError: its row is damaged.
         """
         if len(text) < PREFIX_LEAST:
             raise SelectionError(f'"{printable(text)}" is too short for an id: give {PREFIX_LEAST} characters or more')
@@ -273,35 +224,40 @@ class Listing:
 
     def delivery(self, id: str) -> Delivery | None:
         """Return a delivery for sending, with its event and scan."""
-        with self._file.reading() as sql:
+        with self._database.reading() as sql:
             found = [*deliveries(sql, f"WHERE d.number IN ({numbers_by_ids('?1')})", (json.dumps([id]),))]
         return found[0][1] if found else None
 
     def attempts(self, delivery_id: str) -> list[Attempt]:
         """Return the attempts at a delivery in order."""
-        query = f"SELECT {ATTEMPT} FROM delivery_attempt a WHERE number IN ({numbers_by_ids('?1')}) ORDER BY rowid"
-        with self._file.reading() as sql:
+        query = f"SELECT {ATTEMPT} FROM delivery_attempt a WHERE number IN ({numbers_by_ids('?1')}) ORDER BY id"
+        with self._database.reading() as sql:
             return [Attempt(*row) for row in sql.execute(query, (json.dumps([delivery_id]),))]
 
     def last_attempt(self) -> Cursor:
         """Return the place after the last attempt."""
-        with self._file.reading() as sql:
-            return Cursor(sql.execute("SELECT coalesce(max(rowid), 0) FROM delivery_attempt").fetchone()[0])
+        with self._database.reading() as sql:
+            return Cursor(sql.execute("SELECT coalesce(max(id), 0) FROM delivery_attempt").fetchone()[0])
+
+    def skipped(self, last: Cursor, most: int) -> tuple[Cursor, int]:
+        """Return the place after `last` from which at most `most` attempts follow, and the number before it."""
+        begin = max(self.last_attempt() - most, last)
+        return Cursor(begin), begin - last
 
     def last_words(self, endpoint: str, reason: str) -> str:
         """Return the excerpt of the last attempt for an endpoint with this reason, or nothing if that is long ago."""
         query = (
             "SELECT a.excerpt FROM delivery_attempt a JOIN delivery d ON d.number = a.number WHERE d.endpoint = ?"
-            " AND a.reason = ? AND a.rowid > (SELECT max(rowid) FROM delivery_attempt) - ?"
-            " ORDER BY a.rowid DESC LIMIT 1"
+            " AND a.reason = ? AND a.id > (SELECT max(id) FROM delivery_attempt) - ?"
+            " ORDER BY a.id DESC LIMIT 1"
         )
-        with self._file.reading() as sql:
+        with self._database.reading() as sql:
             row = sql.execute(query, (endpoint, reason, RECENT)).fetchone()
         return str(row[0]) if row else ""
 
     def last_results(self, endpoints: Collection[str]) -> dict[str, LastResults]:
         """Return the last results of endpoints, from the last RESULTS deliveries and attempts."""
-        with self._file.reading() as sql:
+        with self._database.reading() as sql:
             delivered = _first_of_each(endpoints, sql.execute(DELIVERED, (RESULTS,)))
             failed = _first_of_each(endpoints, sql.execute(FAILED, (RESULTS,)))
         return {
@@ -316,15 +272,15 @@ class Listing:
         If the last ones were deleted, their numbers are reused; then it continues from the last one that is left.
         """
         query = (
-            f"SELECT a.rowid, d.number, e.id, d.endpoint, {ATTEMPT}"
+            f"SELECT a.id, d.number, e.id, d.endpoint, {ATTEMPT}"
             " FROM delivery_attempt a JOIN delivery d ON d.number = a.number JOIN event e ON e.number = d.event"
-            " WHERE a.rowid > ? ORDER BY a.rowid LIMIT ?"
+            " WHERE a.id > ? ORDER BY a.id LIMIT ?"
         )
-        with self._file.reading() as sql:
+        with self._database.reading() as sql:
             rows = sql.execute(query, (last, CHUNK)).fetchall()
         if not rows:
             return [], min(last, self.last_attempt())
-        its = [_id_in(row[2:]) for row in rows]
+        its = [id_in(row[2:]) for row in rows]
         numbers = {row[1] for id, row in zip(its, rows) if id in (selection.ids or its)}
         also = f"d.number IN ({', '.join(map(str, numbers))})"
         found = self.deliveries(replace(selection, ids=()), CHUNK, also) if numbers else []
@@ -333,21 +289,21 @@ class Listing:
 
     def oldest(self, endpoint: str) -> float | None:
         """Return when the oldest waiting delivery of an endpoint was accepted, or None if none is waiting."""
-        with self._file.reading() as sql:
+        with self._database.reading() as sql:
             row: tuple[float | None] = sql.execute(OLDEST, (endpoint,)).fetchone()
         return row[0]
 
     def backlog(self, endpoint: str) -> Backlog:
         """Return an endpoint's backlog. Counts the rows: not for a hot path."""
         its = "FROM delivery WHERE endpoint = ?"
-        with self._file.reading() as sql:
+        with self._database.reading() as sql:
             # without columns that are not in the index of fresh deliveries
             new = sql.execute(f"{parts()} SELECT count(*) FROM {PARTED} WHERE {FRESH}", (endpoint,)).fetchone()
             probed = sql.execute(f"SELECT count(*), min(due_at) + 0.0 {its} AND {PROBED}", (endpoint,)).fetchone()
             late = sql.execute(f"SELECT count(*), min(due_at) + 0.0 {its} AND {LATE}", (endpoint,)).fetchone()
             refused = sql.execute(f"SELECT count(*) {its} AND {LATE} AND refusals > 0", (endpoint,)).fetchone()
             oldest = sql.execute(OLDEST, (endpoint,)).fetchone()
-            first = sql.execute(f"SELECT min(at) + 0.0 FROM ({FIRST})", (endpoint,)).fetchone()
+            first = sql.execute(f"SELECT min(at) + 0.0 FROM ({FIRST}) its", (endpoint,)).fetchone()
         due = min((at for *_, at in (first, probed, late) if at is not None), default=None)
         return Backlog(new[0] + late[0], refused[0], oldest[0], due)
 
@@ -361,7 +317,7 @@ class Listing:
         where = f"{selection.where} AND {OVER}" if over else selection.where
         its = f"{as_text('d.endpoint')}, {as_text('d.state')}"
         query = f"SELECT {its}, count(*) FROM {selection.source} WHERE {where} GROUP BY d.endpoint, d.state"
-        with self._file.reading() as sql:
+        with self._database.reading() as sql:
             for endpoint, state, number in sql.execute(query, selection.values):
                 found.setdefault(endpoint, {})[state] = number
         return found
@@ -374,31 +330,3 @@ def _first_of_each(endpoints: Collection[str], rows: Iterable[Sequence[Any]]) ->
         if row[0] in endpoints and found.setdefault(row[0], row) is row and len(found) == len(endpoints):
             break
     return found
-
-
-def _id_in(row: Sequence[Any]) -> str:
-    """Return the id of the delivery in a row of SELECT_RECORD, or what is in its place."""
-    key, endpoint = row[:2]
-    is_ours = isinstance(key, bytes) and len(key) == KEY_BYTES and isinstance(endpoint, str)
-    return delivery_id(id_of_key(key), endpoint) if is_ours else printable(str(key))
-
-
-def _record(row: Sequence[Any]) -> Record:
-    """Return the record in a row of SELECT_RECORD.
-
-    Raises:
-        OutboxError: it has values that we never write.
-    """
-    try:
-        event_id = id_of_key(row[0])
-        its = (delivery_id(event_id, row[1]), event_id, *row[1:])
-        values = dict(zip((field.name for field in fields(Record)), its))
-        values |= {"severity": Severity(values["severity"]), "state": State(values["state"])}
-        wrong = [name for name in TEXTS if not isinstance(values[name], str)]
-        wrong += [name for name in TIMES if not isinstance(values[name], float)]
-        wrong += ["settled_at"] if not isinstance(values["settled_at"], (float, type(None))) else []
-        if wrong:
-            raise ValueError(f"{wrong[0]} is {values[wrong[0]]!r}")
-    except (ValueError, AttributeError) as error:
-        raise OutboxError(f"the row of delivery {_id_in(row)} in the outbox is damaged: {error}") from error
-    return Record(**{**values, "last": None if row[18] is None else Attempt(*row[18:])})

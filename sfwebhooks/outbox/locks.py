@@ -113,15 +113,16 @@ class Lock:
 
     def noted(self) -> str:
         """Return the note of the last holder of the lock, or nothing."""
-        with contextlib.suppress(OSError, OutboxError):
-            note = _note_of(self._place)
-            if note.exists():
-                descriptor = open_ours(note)
-                try:
-                    return os.read(descriptor, NOTE_MAX).decode("utf-8", "replace").strip()
-                finally:
-                    os.close(descriptor)
-        return ""
+        return read_note(_note_of(self._place))
+
+    #: all holders are on this machine
+    noted_here = noted
+    machine = ""
+    #: the holder has it until it ends
+    is_wanted = False
+
+    def want(self) -> None:
+        """Ask the holder to release it, if it has more than its share: here it has not."""
 
     def release(self, remove: bool = False) -> None:
         """Release it. `remove` deletes its files too: only for a name that is never used again."""
@@ -190,22 +191,59 @@ def _note_of(lock: Path) -> Path:
     return lock.with_suffix(".note")
 
 
-def are_readable(outbox: Path) -> bool:
-    """Return whether this user can see who holds the locks of an outbox."""
-    folder = real_path(outbox).with_suffix(LOCKS)
-    return os.access(folder, os.R_OK | os.W_OK | os.X_OK) or is_deleted(folder)
+def note_path(outbox: Path, name: str) -> Path:
+    """Return the path of the note of a lock."""
+    return _note_of(real_path(outbox).with_suffix(LOCKS) / f"{name}.lock")
 
 
-def scan_lock(outbox: Path, scan_id: str) -> Lock:
-    """Return the lock that a scan's process holds while it lives."""
-    return Lock(outbox, f"scan-{scan_id}")
+def read_note(path: Path) -> str:
+    """Return the text of a note, or nothing."""
+    with contextlib.suppress(OSError, OutboxError):
+        if path.exists():
+            descriptor = open_ours(path)
+            try:
+                return os.read(descriptor, NOTE_MAX).decode("utf-8", "replace").strip()
+            finally:
+                os.close(descriptor)
+    return ""
 
 
-def endpoint_lock(outbox: Path, name: str) -> Lock:
-    """Return the lock of the process that sends to an endpoint, at any URL."""
-    return Lock(outbox, f"endpoint-{name}")
+class FileLocks:
+    """The locks of an outbox that is a file. To make one touches nothing."""
 
+    #: a process that holds a lock is not mistaken about it
+    check_fence = None
+    #: a note is as its holder wrote it
+    notes_are_late = False
 
-def url_lock(outbox: Path, url_id: str) -> Lock:
-    """Return the lock of the process that sends to a URL; `url_id` reveals nothing about the URL."""
-    return Lock(outbox, f"url-{url_id}")
+    def __init__(self, outbox: Path) -> None:
+        self._outbox = outbox
+
+    @property
+    def are_readable(self) -> bool:
+        """Whether this user can see who holds them."""
+        folder = real_path(self._outbox).with_suffix(LOCKS)
+        return os.access(folder, os.R_OK | os.W_OK | os.X_OK) or is_deleted(folder)
+
+    def number_of_senders(self) -> int:
+        """Return among how many processes the URLs are shared out: here the first one has all."""
+        return 1
+
+    def may_be_alive(self, scan_id: str) -> bool:
+        """Return whether a scan may be running although its lock is free: a process keeps its locks until it ends."""
+        return False
+
+    def vouch(self, scan_id: str, seconds: float) -> None:
+        """Do nothing: only events for a server are in a spool."""
+
+    def scan(self, scan_id: str) -> Lock:
+        """Return the lock that a scan's process holds while it lives."""
+        return Lock(self._outbox, f"scan-{scan_id}")
+
+    def endpoint(self, name: str) -> Lock:
+        """Return the lock of the process that sends to an endpoint, at any URL."""
+        return Lock(self._outbox, f"endpoint-{name}")
+
+    def url(self, url_id: str) -> Lock:
+        """Return the lock of the process that sends to a URL; `url_id` reveals nothing about the URL."""
+        return Lock(self._outbox, f"url-{url_id}")

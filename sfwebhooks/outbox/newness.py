@@ -7,12 +7,12 @@ what an endpoint with `only_new` gets is written; of everything else a few rows 
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Sequence
 
 from sfwebhooks.endpoints import SILENT
 from sfwebhooks.events import WebhookEvent
 from sfwebhooks.fingerprints import VERSION, canonical, of_event
+from sfwebhooks.outbox.database import Sql
 from sfwebhooks.outbox.sightings import begun, number_of
 from sfwebhooks.reasons import Withheld
 from sfwebhooks.screening import Wanted
@@ -26,7 +26,7 @@ SEEN_BEFORE = """
 """
 #: the same of a scan that has no number yet: 0, of a target (?1)
 NOT_BEGUN = """
-    SELECT 0, t.number, NOT EXISTS (SELECT 1 FROM surveyed WHERE target = t.number AND complete), EXISTS (
+    SELECT 0, t.number, NOT EXISTS (SELECT 1 FROM surveyed WHERE target = t.number AND complete = 1), EXISTS (
         SELECT 1 FROM sighting WHERE target = t.number AND fingerprint = ?2)
     FROM target t WHERE name = ?1
 """
@@ -38,8 +38,8 @@ FIRST = (
 )
 #: the row of something that is sent as new
 SEND_AS_NEW = f"""
-    INSERT OR IGNORE INTO sighting (target, fingerprint, lineage, kind, version, first, last, whole)
-    SELECT ?1, ?2, 0, number, {VERSION}, ?4, ?4, 0 FROM kind WHERE name = ?3
+    INSERT INTO sighting (target, fingerprint, lineage, kind, version, first, last, whole)
+    SELECT ?1, ?2, 0, number, {VERSION}, ?4, ?4, 0 FROM kind WHERE name = ?3 ON CONFLICT DO NOTHING
 """  # noqa: S608
 #: whether anything is muted, or was
 IS_MUTING = "SELECT EXISTS (SELECT 1 FROM mute)"
@@ -51,7 +51,7 @@ MUTED = """
 
 
 def withheld_from(
-    sql: sqlite3.Connection,
+    sql: Sql,
     event: WebhookEvent,
     wanted: Sequence[Wanted],
     muting: bool,
@@ -105,7 +105,7 @@ def by_sightings(wanted: Wanted, is_first: bool, is_known: bool) -> Withheld | N
     return Withheld.KNOWN if wanted.only_new and is_known else None
 
 
-def _muted(sql: sqlite3.Connection, target: str, found: bytes, wanted: Sequence[Wanted], now: float) -> list[str]:
+def _muted(sql: Sql, target: str, found: bytes, wanted: Sequence[Wanted], now: float) -> list[str]:
     """Return the names of the endpoints for which a finding is muted."""
     names = {endpoint for (endpoint,) in sql.execute(MUTED, (canonical(target), found, now))}
     return [one.endpoint for one in wanted if "" in names or one.endpoint in names]

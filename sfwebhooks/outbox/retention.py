@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import math
-import sqlite3
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -17,9 +16,8 @@ from sfwebhooks.events import WebhookEvent, delivery_id, id_of_key
 from sfwebhooks.outbox.bulk import Progress, change_in_chunks, unseen
 from sfwebhooks.outbox.claim import ENDS, IN_PARTS
 from sfwebhooks.outbox.counting import dying
+from sfwebhooks.outbox.database import Database, Sql
 from sfwebhooks.outbox.erasure import Erasure, note_deletion, note_order
-from sfwebhooks.outbox.file import File
-from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.rows import ENDPOINTS, LATE, PROBED, deliveries, insert, parts
 from sfwebhooks.outbox.selection import CHUNK, OVER, Selection, marks, numbers_of
 from sfwebhooks.reasons import DeadReason
@@ -45,11 +43,17 @@ ITS_HANDLE = """
     AND NOT EXISTS (SELECT 1 FROM delivery WHERE batch = ?2 AND state = 'waiting')
     AND NOT EXISTS (SELECT 1 FROM delivery WHERE endpoint = ?1 AND subject = ?2 AND state = 'waiting')
 """
+#: findings of tickets that are forgotten
+WITHOUT_TICKET = """
+    DELETE FROM ticketed WHERE NOT EXISTS (
+        SELECT 1 FROM handle WHERE endpoint = ticketed.endpoint AND about = ticketed.subject)
+"""
 EMPTY_SCANS = """
     SELECT id FROM scan WHERE ended IS NOT NULL AND begun_at < ? AND database || target || name <> ''
         AND NOT EXISTS (SELECT 1 FROM event WHERE scan = scan.number)
 """
 FORGET_SCAN = "UPDATE scan SET name = '', target = '', target_type = '', database = '' WHERE id = ?"
+FORGET_EVIDENCE = "DELETE FROM evidence WHERE scan = (SELECT number FROM scan WHERE id = ?)"
 DEAD = f"{SETTLED} AND d.state = 'dead'"
 #: the endpoints with waiting deliveries, found in indexes without reading all of them
 WAITING_ENDPOINTS = f"""
@@ -61,7 +65,7 @@ WAITING_ENDPOINTS = f"""
 """
 #: an endpoint's (?1) deliveries that were accepted before a time (?2): fresh, as a probe, late
 WAITING_SINCE = f"""
-    SELECT * FROM ({parts()} SELECT number, event, batch, accepted_at {IN_PARTS} AND accepted_at < ?2)
+    SELECT * FROM ({parts()} SELECT number, event, batch, accepted_at {IN_PARTS} AND accepted_at < ?2) its
     UNION ALL
     SELECT number, event, batch, accepted_at FROM delivery WHERE endpoint = ?1 AND {PROBED} AND accepted_at < ?2
     UNION ALL
@@ -72,11 +76,11 @@ WAITING_SINCE = f"""
 class Retention:
     """Changes of many deliveries. All methods raise OutboxError, as `Outbox` does."""
 
-    def __init__(self, file: File) -> None:
-        self._file = file
+    def __init__(self, database: Database) -> None:
+        self._database = database
         #: called after each chunk of a change that an operator asked for
         self.progress: Progress = unseen
-        self.erasure = Erasure(file)
+        self.erasure = Erasure(database)
 
     def replay(self, selection: Selection, now: float, interval: float = 0.0) -> int:
         """Make delivered and dead ones due again, in the order of acceptance; return how many.
@@ -86,7 +90,7 @@ class Retention:
             interval: seconds between two due times.
         """
         return change_in_chunks(
-            self._file,
+            self._database,
             lambda sql: list(enumerate(numbers_of(sql, selection, SETTLED))),
             partial(send_again, now=now, interval=interval),
             self.progress,
@@ -96,7 +100,7 @@ class Retention:
         """Turn waiting deliveries into dead letters; return how many. Their rows stay, so recovery does not bring them
         back."""
         return change_in_chunks(
-            self._file,
+            self._database,
             lambda sql: numbers_of(sql, selection, WAITING),
             partial(_bury, reason=DeadReason.DROPPED.value, now=now),
             self.progress,
@@ -110,7 +114,7 @@ class Retention:
         already are not sent to it twice.
         """
         return change_in_chunks(
-            self._file,
+            self._database,
             lambda sql: numbers_of(sql, selection, f"{WAITING} AND {OVER} AND NOT {IS_END}"),
             partial(_move, endpoint=endpoint, now=now),
             self.progress,
@@ -120,7 +124,7 @@ class Retention:
         """Return the ids of the waiting deliveries that report a scan's end, each with the id of its event."""
         its = "(SELECT id FROM event WHERE number = d.event), d.endpoint"
         query = f"SELECT {its} FROM {selection.source} WHERE {selection.where} AND {WAITING} AND {IS_END}"
-        with self._file.reading() as sql:
+        with self._database.reading() as sql:
             rows = sql.execute(f"{query} ORDER BY d.number", selection.values).fetchall()
         found = [(id_of_key(key), endpoint) for key, endpoint in rows]
         return [(delivery_id(event, endpoint), event) for event, endpoint in found]
@@ -128,7 +132,7 @@ class Retention:
     def take_away(self, selection: Selection) -> int:
         """Delete waiting deliveries with their own attempts and events; return how many."""
         return change_in_chunks(
-            self._file,
+            self._database,
             lambda sql: numbers_of(sql, selection, WAITING),
             partial(_delete, still=WAITING),
         )
@@ -139,7 +143,7 @@ class Retention:
         Also erases what was deleted before, by a command that was killed.
         """
         dropped = change_in_chunks(
-            self._file,
+            self._database,
             lambda sql: numbers_of(sql, selection, f"{DEAD} AND {OVER}"),
             partial(_delete_for_good, still=DEAD),
             self.progress,
@@ -153,21 +157,21 @@ class Retention:
 
         Those of a running scan stay. `erasure` is to follow.
         """
-        which = "1" if State.WAITING in selection.states else SETTLED
+        which = "true" if State.WAITING in selection.states else SETTLED
         purged = change_in_chunks(
-            self._file,
+            self._database,
             lambda sql: numbers_of(sql, selection, f"{which} AND {OVER}"),
             partial(_delete_for_good, still=which, handles=True),
             self.progress,
         )
-        with self._file.writing() as sql:
+        with self._database.writing() as sql:
             if self._forget_scans(sql):
                 note_order(sql)
         return purged
 
     def waiting_endpoints(self) -> list[str]:
         """Return the names of the endpoints with waiting deliveries; not those that only a damaged row has."""
-        with self._file.reading() as sql:
+        with self._database.reading() as sql:
             return [name for (name,) in sql.execute(WAITING_ENDPOINTS) if isinstance(name, str)]
 
     def expire(self, endpoint: str, reason: DeadReason, max_age: float, now: float, over: bool = False) -> int:
@@ -178,7 +182,7 @@ class Retention:
             over: only those that do not wait for the end of their scan.
         """
         return change_in_chunks(
-            self._file,
+            self._database,
             partial(_waiting_since, endpoint=endpoint, before=now - max_age, over=over),
             partial(_bury, reason=reason.value, now=now),
         )
@@ -189,7 +193,7 @@ class Retention:
             text = (
                 "webhooks: deleted content may still be in %s or %s-wal: %s; sfwebhooks run tries again within an hour"
             )
-            log.warning(text, self._file.path, self._file.path.name, trouble)
+            log.warning(text, self._database.path, self._database.path.name, trouble)
 
     def prune(self, now: float, keep_delivered: float, keep_dead: float, chunks: int = sys.maxsize // CHUNK) -> int:
         """Delete deliveries settled long ago, the oldest first; return how many. Those of a running scan stay.
@@ -202,24 +206,30 @@ class Retention:
             keep_dead: seconds for which a dead letter stays.
             chunks: most chunks of 500 to delete.
         """
-        with self._file.sparing():
+        with self._database.sparing():
             return self._prune(now, keep_delivered, keep_dead, chunks)
 
     def _prune(self, now: float, keep_delivered: float, keep_dead: float, chunks: int) -> int:
+        whole, delivered = self._database.drop_delivered(now - keep_delivered, keep_delivered)
         pruned = 0
-        for state, keep in ((State.DELIVERED, keep_delivered), (State.DEAD, keep_dead)):
-            old = f"{SETTLED} AND d.state = '{state.value}' AND d.settled_at < {now - keep!r}"
+        ages = [(State.DELIVERED, age) for age in delivered]
+        for state, age in (*ages, (State.DEAD, f"d.settled_at < {now - keep_dead!r}")):
+            old = f"{SETTLED} AND d.state = '{state.value}' AND {age}"
             oldest = partial(numbers_of, also=f"{old} AND {OVER}", order="d.settled_at", limit=chunks * CHUNK - pruned)
-            pruned += change_in_chunks(self._file, partial(oldest, selection=Selection()), partial(_delete, still=old))
-        with self._file.writing() as sql:
+            pruned += change_in_chunks(
+                self._database, partial(oldest, selection=Selection()), partial(_delete, still=old)
+            )
+        pruned += whole
+        with self._database.writing() as sql:
             for kept in ("handle", "digest_part"):
                 sql.execute(f"DELETE FROM {kept} WHERE at < ?", (now - HANDLE_SECONDS,))
+            sql.execute(WITHOUT_TICKET)
             if pruned | self._forget_scans(sql, now - SCAN_SECONDS):
                 note_deletion(sql, now)
         self.erasure.maintain(now)
         return pruned
 
-    def _forget_scans(self, sql: sqlite3.Connection, before: float = math.inf) -> int:
+    def _forget_scans(self, sql: Sql, before: float = math.inf) -> int:
         """Forget names and targets of scans that are over and have no events left; return of how many.
 
         Their ids stay, so that no end is reported twice, and so do the numbers given to their deliveries. A scan that
@@ -228,12 +238,14 @@ class Retention:
         Args:
             before: only scans that began before this time, in epoch seconds.
         """
-        found = [scan for (scan,) in sql.execute(EMPTY_SCANS, (before,)) if scan_lock(self._file.path, scan).is_free]
+        locks = self._database.locks
+        found = [scan for (scan,) in sql.execute(EMPTY_SCANS, (before,)) if locks.scan(scan).is_free]
+        sql.executemany(FORGET_EVIDENCE, [(scan,) for scan in found])
         sql.executemany(FORGET_SCAN, [(scan,) for scan in found])
         return len(found)
 
 
-def _waiting_since(sql: sqlite3.Connection, endpoint: str, before: float, over: bool) -> list[int]:
+def _waiting_since(sql: Sql, endpoint: str, before: float, over: bool) -> list[int]:
     """Return the numbers of an endpoint's waiting deliveries that were accepted before a time, and perhaps only those
     whose scan is over.
 
@@ -242,12 +254,12 @@ def _waiting_since(sql: sqlite3.Connection, endpoint: str, before: float, over: 
     query = (
         f"SELECT number FROM ({WAITING_SINCE}) d WHERE NOT EXISTS (SELECT 1 FROM delivery WHERE batch = d.batch"
         " AND state = 'waiting' AND batch IS NOT NULL AND accepted_at >= ?2)"
-        f" AND {OVER if over else 1} ORDER BY accepted_at"
+        f" AND {OVER if over else 'true'} ORDER BY accepted_at"
     )
     return [row[0] for row in sql.execute(query, (endpoint, before))]
 
 
-def send_again(sql: sqlite3.Connection, chunk: Sequence[tuple[int, int]], now: float, interval: float) -> int:
+def send_again(sql: Sql, chunk: Sequence[tuple[int, int]], now: float, interval: float) -> int:
     """Make the deliveries due again; `chunk` holds (position in the whole selection, row number)."""
     sql.executemany(NO_LONGER_PENDING, [(number,) for _, number in chunk])
     return sql.executemany(
@@ -258,7 +270,7 @@ def send_again(sql: sqlite3.Connection, chunk: Sequence[tuple[int, int]], now: f
     ).rowcount
 
 
-def _bury(sql: sqlite3.Connection, chunk: Sequence[int], reason: str, now: float) -> int:
+def _bury(sql: Sql, chunk: Sequence[int], reason: str, now: float) -> int:
     sql.execute(dying("?", f"number IN ({marks(chunk)}) AND state = 'waiting'"), (reason, reason, *chunk))
     return sql.executemany(
         "UPDATE delivery SET state = 'dead', reason = ?, settled_at = ? WHERE number = ? AND state = 'waiting'",
@@ -275,7 +287,7 @@ def _wanted(event: WebhookEvent, endpoint: Endpoint) -> list[Wanted]:
         return [Wanted(endpoint.name, name)] if name else []
 
 
-def _move(sql: sqlite3.Connection, chunk: Sequence[int], endpoint: Endpoint, now: float) -> int:
+def _move(sql: Sql, chunk: Sequence[int], endpoint: Endpoint, now: float) -> int:
     where = f"WHERE d.number IN ({marks(chunk)}) AND {WAITING} ORDER BY d.number"
     taken = []
     for number, delivery in [*deliveries(sql, where, chunk)]:
@@ -286,7 +298,7 @@ def _move(sql: sqlite3.Connection, chunk: Sequence[int], endpoint: Endpoint, now
     return _delete(sql, taken, WAITING)
 
 
-def _delete(sql: sqlite3.Connection, chunk: Sequence[int], still: str, handles: bool = False) -> int:
+def _delete(sql: Sql, chunk: Sequence[int], still: str, handles: bool = False) -> int:
     """Delete the rows that meet the condition `still`, their attempts, what receivers called their pending requests,
     and events without other deliveries.
 
@@ -310,7 +322,7 @@ def _delete(sql: sqlite3.Connection, chunk: Sequence[int], still: str, handles: 
     return len(rows)
 
 
-def _delete_for_good(sql: sqlite3.Connection, chunk: Sequence[int], still: str, handles: bool = False) -> int:
+def _delete_for_good(sql: Sql, chunk: Sequence[int], still: str, handles: bool = False) -> int:
     """Do as `_delete` by an operator's order."""
     note_order(sql)
     return _delete(sql, chunk, still, handles)

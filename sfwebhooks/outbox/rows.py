@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple
@@ -13,9 +12,11 @@ from typing import Any
 from sfwebhooks.errors import UnwritableError
 from sfwebhooks.events import Delivery, Handle, Scan, WebhookEvent, clean_text, dashed, key_of, mask_of
 from sfwebhooks.jsontext import Stored, kept
+from sfwebhooks.outbox.database import Sql
 from sfwebhooks.outbox.scan_receipt import STORED, own
 from sfwebhooks.screening import Wanted
 from sfwebhooks.severity import Severity
+from sfwebhooks.ticketing import subject_of
 
 #: no attempt was completed; a process that ended once while building the message may be chance
 UNTRIED = "state = 'waiting' AND attempts = 0 AND replays = 0 AND refusals = 0 AND crashes < 2"
@@ -28,15 +29,15 @@ UNTOUCHED = f"{FRESH} AND due_at = accepted_at"
 PROBED = f"{FRESH} AND due_at <> accepted_at AND (due_at <> accepted_at OR batch IS NOT NULL)"
 #: an event of a scan (?1; empty: of none), unless it is there
 ADD_EVENT = """
-    INSERT OR IGNORE INTO event (scan, id, type, severity, special, at, data)
+    INSERT INTO event (scan, id, type, severity, special, at, data)
     SELECT number, ?2, ?3, ?4, ?5, ?6, ?7
-    FROM (SELECT number FROM scan WHERE id = ?1 UNION ALL SELECT 0 WHERE ?1 = '')
+    FROM (SELECT number FROM scan WHERE id = ?1 UNION ALL SELECT 0 WHERE ?1 = '') its WHERE true ON CONFLICT DO NOTHING
 """
 #: gives a scan's (?1) next number to endpoints. FAIL: SQLite keeps no copy of each changed page for the case that a
 #: later row fails, as the whole transaction is rolled back then
 COUNT = """
-    INSERT OR FAIL INTO sequence SELECT ?1, column1, series, 1 FROM (VALUES {0}) CROSS JOIN file WHERE true
-    ON CONFLICT DO UPDATE SET last = last + 1
+    INSERT OR FAIL INTO sequence SELECT ?1, column1, series, 1 FROM (VALUES {0}) its CROSS JOIN file WHERE true
+    ON CONFLICT (scan_id, endpoint) DO UPDATE SET last = sequence.last + 1
 """
 #: with the numbers just given
 INSERT = """
@@ -44,13 +45,17 @@ INSERT = """
         (event, endpoint, name, series, sequence, state, due_at, accepted_at, subject, backfilled,
          alone)
     SELECT ?2, column1, column2, series, last, 'waiting', ?3, ?3, ?4, ?5, ?6
-    FROM (VALUES {0}) CROSS JOIN sequence ON scan_id = ?1 AND endpoint = column1
+    FROM (VALUES {0}) its CROSS JOIN sequence ON scan_id = ?1 AND endpoint = column1
 """
+#: in a LIMIT: all
+EVERY = 2**62
 #: most endpoints in one statement
 TOGETHER = 100
 #: the names of all endpoints for which anything was ever accepted
 ENDPOINTS = "SELECT endpoint FROM sequence UNION SELECT endpoint FROM earlier"
-ADD_SCAN = "INSERT INTO scan VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)"
+ADD_SCAN = """
+    INSERT INTO scan (id, name, target, target_type, version, database, begun_at, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
 #: the number of a scan with an id; 0: of none
 SCAN = "coalesce((SELECT number FROM scan WHERE id = {0}), 0)"
 #: the number of a scan's (?1) event with a key (?2)
@@ -64,15 +69,18 @@ ITS_SCANS = """
         UNION ALL SELECT (SELECT min(scan) FROM event WHERE scan > its.scan) FROM its WHERE its.scan IS NOT NULL
     )
 """
-#: to be followed by a WHERE on `delivery`; a replay or backfill is a message of its own, whatever its subject
+#: to be followed by a WHERE on `delivery`; a replay or backfill is a message of its own, whatever its subject, unless
+#: that has a ticket
 SELECT_DELIVERY = """
     SELECT d.number, d.endpoint, d.name, (SELECT name FROM series WHERE number = d.series), d.sequence, d.attempts,
            d.replays, d.backfilled, d.refusals, d.refused_in,
            e.id, e.type, e.severity, e.at, e.data, e.special,
            s.id, s.name, s.target, s.target_type, s.version, s.database, d.subject, h.address, h.value
     FROM {0} JOIN event e ON e.number = d.event LEFT JOIN scan s ON s.number = e.scan
-    LEFT JOIN handle h ON h.endpoint = d.endpoint AND h.about = coalesce(
-        d.batch, CASE WHEN d.replays = 0 AND d.backfilled = 0 THEN d.subject END)
+    LEFT JOIN handle h ON h.endpoint = d.endpoint AND h.about = CASE
+        WHEN d.subject IS NULL THEN d.batch
+        WHEN substr(d.subject, 1, 7) = 'ticket/' THEN d.subject
+        ELSE coalesce(d.batch, CASE WHEN d.replays = 0 AND d.backfilled = 0 THEN d.subject END) END
 """
 OF_ALL_DELIVERIES = SELECT_DELIVERY.format("delivery d")
 #: a delivery with the number of its row, which does not leave this room
@@ -80,8 +88,8 @@ Row = tuple[int, Delivery]
 #: the bytes of no event's id
 NO_KEY = bytes(16)
 #: whether an event's data are an object, as we wrote it
-READABLE = "CASE WHEN json_valid(data) THEN json_type(data) = 'object' ELSE 0 END"
-#: built once: calling an enum takes as long as a check of the file
+READABLE = "CASE WHEN json_valid(data) THEN json_type(data) = 'object' ELSE false END"
+#: built once: calling an enum takes as long as a check of the outbox's file
 SEVERITIES = {int(severity): severity for severity in Severity}
 
 
@@ -118,7 +126,7 @@ def numbers_by_ids(array: str, many: bool = False) -> str:
     """
     keys = f"""(  -- with a LIMIT they are made once
         SELECT n.endpoint, event_key_of(j.value, n.endpoint) id FROM json_each({array}) j
-        CROSS JOIN ({ENDPOINTS}) n LIMIT -1
+        CROSS JOIN ({ENDPOINTS}) n LIMIT {EVERY}
     ) k"""  # noqa: S608
     events = "FROM its CROSS JOIN {0} CROSS JOIN event e ON e.scan = its.scan AND e.id = k.id"
     return f"""
@@ -128,12 +136,10 @@ def numbers_by_ids(array: str, many: bool = False) -> str:
     """
 
 
-def deliveries(
-    sql: sqlite3.Connection, where: str, values: Sequence[Any], select: str = OF_ALL_DELIVERIES
-) -> Iterator[Row]:
+def deliveries(sql: Sql, where: str, values: Sequence[Any], select: str = OF_ALL_DELIVERIES) -> Iterator[Row]:
     """Yield the deliveries of a WHERE on `delivery` (d) and its event (e), each with its row number.
 
-    One whose row has values that we never write, from a damaged file or another program, has data that are not JSON: it
+    One whose row has values that we never write, from damage or another program, has data that are not JSON: it
     cannot be built, and does not hold up the others.
     """
     scans: dict[str, Scan] = {}
@@ -182,7 +188,7 @@ def row_of(event: WebhookEvent) -> tuple[Any, ...]:
 
 
 def insert(
-    sql: sqlite3.Connection,
+    sql: Sql,
     event: WebhookEvent,
     wanted: Sequence[Wanted],
     now: float,
@@ -198,7 +204,7 @@ def insert(
     row = row_of(event)
     added = sql.execute(ADD_EVENT, row)
     if not added.rowcount and event.scan:
-        # a scan that began in another file gets a row here, but its end is not missed
+        # a scan that began in another outbox gets a row here, but its end is not missed
         began = (*map(clean_text, astuple(event.scan)), now, "")
         if sql.execute(f"{ADD_SCAN} ON CONFLICT DO NOTHING", began).rowcount:
             added = sql.execute(ADD_EVENT, row)
@@ -207,13 +213,24 @@ def insert(
         (number,) = sql.execute(EVENT, row[:2]).fetchone()
         known = {name for (name,) in sql.execute("SELECT endpoint FROM delivery WHERE event = ?", (number,))}
         new = [one for one in wanted if one.endpoint not in known]
-    its = (row[0], number, now, event.subject, backfilled, event.goes_alone and not backfilled)
-    for start in range(0, len(new), TOGETHER):
-        part = new[start : start + TOGETHER]
-        count, add = _for_endpoints(len(part))
-        sql.execute(count, (row[0], *[one.endpoint for one in part]))
-        sql.execute(add, (*its, *[value for one in part for value in one[:2]]))
+    alone = event.goes_alone and not backfilled
+    its_receivers = by_subject(event, new) if any(one.ticket_per for one in new) else {event.subject: new}
+    for subject, members in its_receivers.items():
+        for start in range(0, len(members), TOGETHER):
+            part = members[start : start + TOGETHER]
+            count, add = _for_endpoints(len(part))
+            sql.execute(count, (row[0], *[one.endpoint for one in part]))
+            its = (row[0], number, now, subject, backfilled, alone)
+            sql.execute(add, (*its, *[value for one in part for value in one[:2]]))
     return len(new)
+
+
+def by_subject(event: WebhookEvent, wanted: Sequence[Wanted]) -> Mapping[str | None, Sequence[Wanted]]:
+    """Return subject -> receivers of an event: a tracker's is that of its ticket."""
+    found: dict[str | None, list[Wanted]] = {}
+    for one in wanted:
+        found.setdefault(subject_of(event, one.ticket_per) if one.ticket_per else event.subject, []).append(one)
+    return found
 
 
 @lru_cache(maxsize=TOGETHER)

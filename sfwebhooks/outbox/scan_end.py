@@ -6,7 +6,6 @@ it is, and `scan_receipt` what a receipt says.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, replace
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 from sfwebhooks.endpoints import FINDINGS
 from sfwebhooks.events import WebhookEvent, event_key_of
 from sfwebhooks.jsontext import Stored, kept
+from sfwebhooks.outbox.database import Sql
 from sfwebhooks.outbox.rows import ADD_SCAN, EVENT, RECEIVERS, SCAN, insert
 from sfwebhooks.outbox.scan_receipt import STORED, receipt
 from sfwebhooks.screening import Wanted
@@ -23,8 +23,8 @@ GIVEN = """
     SELECT series, last FROM earlier WHERE scan_id = ?1 AND endpoint = ?2
     UNION ALL SELECT series, last FROM sequence WHERE scan_id = ?1 AND endpoint = ?2
 """
-#: a scan that began in another file ends here
-END_SCAN = f"{ADD_SCAN} ON CONFLICT (id) DO UPDATE SET ended = NULL WHERE ended = ''"
+#: a scan that began in another outbox ends here
+END_SCAN = f"{ADD_SCAN} ON CONFLICT (id) DO UPDATE SET ended = NULL WHERE scan.ended = ''"
 
 
 class Counted(NamedTuple):
@@ -39,7 +39,7 @@ class Counted(NamedTuple):
 
 
 def end_once(
-    sql: sqlite3.Connection,
+    sql: Sql,
     event: WebhookEvent,
     wanted: Sequence[Wanted],
     counted: Mapping[str, Counted],
@@ -59,16 +59,17 @@ def end_once(
     return first
 
 
-def count(sql: sqlite3.Connection, event: WebhookEvent, besides: Mapping[str, int]) -> dict[str, Counted]:
+def count(sql: Sql, event: WebhookEvent, besides: Mapping[str, int]) -> dict[str, Counted]:
     """Return the counts of each endpoint for the scan that an event ends.
 
-    Counts all rows of the scan: not while the file is locked for writing.
+    Counts all rows of the scan: not while the outbox is locked for writing.
 
     Args:
         besides: endpoint -> number of its withheld events that are not findings.
     """
     query = (
-        f"SELECT d.endpoint, sum(e.type IN ({','.join('?' * len(FINDINGS))})), sum(d.state = 'dead')"  # noqa: S608
+        f"SELECT d.endpoint, count(*) FILTER (WHERE e.type IN ({','.join('?' * len(FINDINGS))})),"  # noqa: S608
+        f" count(*) FILTER (WHERE d.state = 'dead')"
         f" FROM event e JOIN delivery d ON d.event = e.number WHERE e.scan = {SCAN.format('?')} GROUP BY d.endpoint"
     )
     rows = {name: (sent, dead) for name, sent, dead in sql.execute(query, (*FINDINGS, event.scan_id))}
@@ -76,7 +77,7 @@ def count(sql: sqlite3.Connection, event: WebhookEvent, besides: Mapping[str, in
 
 
 def with_receipts(
-    sql: sqlite3.Connection,
+    sql: Sql,
     event: WebhookEvent,
     wanted: Sequence[Wanted],
     counted: Mapping[str, Counted],
@@ -99,7 +100,7 @@ def with_receipts(
     return replace(event, data=data), new
 
 
-def _receipt(sql: sqlite3.Connection, scan_id: str, endpoint: str, found: int, counted: Counted) -> dict[str, Any]:
+def _receipt(sql: Sql, scan_id: str, endpoint: str, found: int, counted: Counted) -> dict[str, Any]:
     """Return the receipt of an endpoint for a scan whose end is about to be inserted.
 
     Args:
@@ -111,13 +112,14 @@ def _receipt(sql: sqlite3.Connection, scan_id: str, endpoint: str, found: int, c
     return receipt(_numbers(sql, *given), withheld, not_wanted, counted.dead)
 
 
-def _numbers(sql: sqlite3.Connection, scan_id: str, endpoint: str) -> dict[str, int]:
+def _numbers(sql: Sql, scan_id: str, endpoint: str) -> dict[str, int]:
     """Return series -> last number of a scan's deliveries to an endpoint, including the next one."""
-    query = f"SELECT name, last FROM ({GIVEN}) JOIN series ON number = series ORDER BY number"  # noqa: S608
+    query = f"SELECT name, last FROM ({GIVEN}) its JOIN series s ON s.number = its.series ORDER BY s.number"  # noqa: S608
     numbers: dict[str, int] = dict(sql.execute(query, (scan_id, endpoint)))
     current = (
         "SELECT name FROM series WHERE number ="
         " coalesce((SELECT series FROM sequence WHERE scan_id = ? AND endpoint = ?), (SELECT series FROM file))"
     )
     (name,) = sql.execute(current, (scan_id, endpoint)).fetchone()
-    return {**numbers, name: numbers.get(name, 0) + 1}
+    last = numbers.pop(name, 0)  # a series that was moved here from another outbox may have a higher number
+    return {**numbers, name: last + 1}

@@ -4,8 +4,8 @@ The outbox keeps the receipts of all endpoints by name, with the event that repo
 own, the same at each retry. If the end is sent later by a backfill, it carries the receipt of that time.
 
 A receipt names each series in which the scan's messages to the endpoint are numbered, with its last number: a receiver
-that has all of these numbers has all messages. A series that can no longer be completed, because the file or deliveries
-are gone, is not named: all of its messages come again in another one.
+that has all of these numbers has all messages. A series that can no longer be completed, because the outbox or
+deliveries are gone, is not named: all of its messages come again in another one.
 """
 
 from __future__ import annotations

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import sqlite3
 
-from sfwebhooks.errors import OutboxError
+from sfwebhooks.errors import MovedError, OutboxError
 from sfwebhooks.outbox.counting import TRIGGERS
+from sfwebhooks.outbox.moved import MOVED, words_of_mark
 from sfwebhooks.outbox.views import VIEWS
 
 VERSION = 1
@@ -22,7 +23,8 @@ TABLES = """
         inode   INTEGER NOT NULL,
         reused  INTEGER NOT NULL,           -- numbers of `delivery` given again after the last rows were deleted
         counted INTEGER NOT NULL,           -- id of the last attempt that `tally` includes
-        erase_at REAL                       -- when to rewrite it without deleted content (`erasure`); NULL: has none
+        erase_at REAL,                      -- when to rewrite it without deleted content (`erasure`); NULL: has none
+        unordered_until REAL NOT NULL       -- attempts before that time may be in any order: they were moved here
     );
     CREATE TABLE series (
         number INTEGER PRIMARY KEY,         -- higher than those before it
@@ -171,6 +173,14 @@ TABLES = """
         at       REAL NOT NULL,
         PRIMARY KEY (endpoint, about)
     ) WITHOUT ROWID;
+    CREATE TABLE ticketed (                 -- which findings the tickets are about, of endpoints that are trackers
+        endpoint    TEXT NOT NULL,
+        subject     TEXT NOT NULL,          -- `handle.about`
+        target      TEXT NOT NULL,          -- `fingerprints.canonical`
+        fingerprint BLOB NOT NULL,
+        scan_id     TEXT NOT NULL,          -- the last one of which a message about it was delivered
+        PRIMARY KEY (endpoint, target, subject, fingerprint)
+    ) WITHOUT ROWID;
     CREATE TABLE frozen (                   -- batches in flight: if they are never settled, these are their members
         id       TEXT PRIMARY KEY,
         endpoint TEXT NOT NULL,
@@ -242,6 +252,23 @@ TABLES = """
         whole       INTEGER NOT NULL,       -- the last complete one before `last` that saw it; 0: none
         PRIMARY KEY (target, fingerprint, lineage)
     ) WITHOUT ROWID;
+    CREATE TABLE evidence (                 -- bodies that endpoints with `proof` were sent (`evidence`)
+        endpoint TEXT NOT NULL,
+        scan     INTEGER NOT NULL,          -- number of the scan
+        id       BLOB NOT NULL,             -- of the request: that of a delivery, or of a batch
+        sha256   BLOB NOT NULL,
+        messages INTEGER NOT NULL,          -- of the scan in it
+        accepted INTEGER NOT NULL,          -- whether the receiver accepted it; else it may have arrived
+        at       REAL NOT NULL,             -- of the last attempt
+        stated   INTEGER NOT NULL,          -- whether it is in a statement
+        PRIMARY KEY (endpoint, scan, id, sha256)
+    ) WITHOUT ROWID;
+    CREATE INDEX evidence_new ON evidence (endpoint, scan) WHERE stated = 0;
+    CREATE TABLE statement (                -- the last one of each chain
+        chain  BLOB PRIMARY KEY,            -- hash of the endpoint and the target
+        number INTEGER NOT NULL,            -- 1, 2, 3 ...
+        sha256 BLOB NOT NULL                -- of its payload
+    ) WITHOUT ROWID;
     CREATE TABLE mute (
         target      INTEGER NOT NULL,
         fingerprint BLOB NOT NULL,
@@ -259,6 +286,7 @@ def make_tables(connection: sqlite3.Connection) -> None:
 
     Raises:
         OutboxError: the file was created by a newer sfwebhooks and must not be used.
+        MovedError: its rows were moved to a server.
     """
     if _is_ready(connection):
         return
@@ -277,6 +305,8 @@ def make_tables(connection: sqlite3.Connection) -> None:
 
 def _is_ready(connection: sqlite3.Connection) -> bool:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version == MOVED:
+        raise MovedError(words_of_mark(connection))
     if version not in (0, VERSION):
         raise OutboxError(f"was created by a newer sfwebhooks (schema {version}, known here: {VERSION}); upgrade")
     return version == VERSION

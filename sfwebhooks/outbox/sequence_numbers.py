@@ -20,7 +20,6 @@ import logging
 import os
 import re
 import secrets
-import sqlite3
 import time
 from collections.abc import Iterator
 from functools import lru_cache
@@ -30,6 +29,7 @@ from typing import NamedTuple
 from sfwebhooks import system
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.files import open_regular
+from sfwebhooks.outbox.database import Sql
 from sfwebhooks.outbox.permissions import make, open_ours
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -105,7 +105,7 @@ class HighWaterMark:
             new.unlink(missing_ok=True)
 
 
-def check_series(sql: sqlite3.Connection, outbox: Path, mark: HighWaterMark, boot: str, closed: bool) -> None:
+def check_series(sql: Sql, outbox: Path, mark: HighWaterMark, boot: str, closed: bool) -> None:
     """Begin a new series if the file's next numbers may have been given before.
 
     Several processes may call this at once, each after opening the file.
@@ -135,12 +135,24 @@ def check_series(sql: sqlite3.Connection, outbox: Path, mark: HighWaterMark, boo
         log.warning("webhooks: outbox %s: %s; messages are numbered from 1 again in a new series", outbox, why)
 
 
-def begin_series(sql: sqlite3.Connection) -> int:
+def begin_series(sql: Sql) -> int:
     """Begin a series; return its number in the file, which is higher than those before it."""
     return int(sql.execute("INSERT INTO series (name) VALUES (?)", (_new_name(),)).lastrowid or 0)
 
 
-def position(sql: sqlite3.Connection) -> Position | None:
+def end_numbers(sql: Sql) -> None:
+    """Let the next message of each scan be the first one of the present series."""
+    sql.execute("INSERT INTO earlier SELECT * FROM sequence")
+    sql.execute("DELETE FROM sequence")
+
+
+def renew_series(sql: Sql) -> None:
+    """Begin a series in a file that has one."""
+    sql.execute("UPDATE file SET series = ?", (begin_series(sql),))
+    end_numbers(sql)
+
+
+def position(sql: Sql) -> Position | None:
     """Return the position of the file; None if it has no series yet."""
     row = sql.execute(f"SELECT name, {ROWS} FROM file JOIN series ON series = series.number").fetchone()  # noqa: S608
     return Position(*row) if row else None
@@ -154,7 +166,7 @@ class _FileState(NamedTuple):
     closed: bool
     mark: HighWaterMark
 
-    def at(self, sql: sqlite3.Connection) -> str | None:
+    def at(self, sql: Sql) -> str | None:
         """Return why the file needs a new series; empty if only its state has to be written; None if neither."""
         has, mark = position(sql), self.mark.read()
         if has is None:
@@ -169,18 +181,17 @@ class _FileState(NamedTuple):
             return COPY
         return "" if self.boot and self.boot != boot else None
 
-    def write(self, sql: sqlite3.Connection, why: str) -> None:
+    def write(self, sql: Sql, why: str) -> None:
         """Write the state into the file, and begin its first series, or a new one if there is a reason."""
         if not why and position(sql):
             sql.execute("UPDATE file SET boot = ?, inode = ?", (self.boot, self.inode))
             return
         sql.execute(
-            "INSERT INTO file VALUES (1, ?, ?, ?, 0, 0, NULL) ON CONFLICT (id) DO UPDATE"
+            "INSERT INTO file VALUES (1, ?, ?, ?, 0, 0, NULL, 0) ON CONFLICT (id) DO UPDATE"
             " SET series = excluded.series, boot = excluded.boot, inode = excluded.inode",
             (begin_series(sql), self.boot, self.inode),
         )
-        sql.execute("INSERT INTO earlier SELECT * FROM sequence")
-        sql.execute("DELETE FROM sequence")
+        end_numbers(sql)
         has = position(sql)
         if has:
             self.mark.replace(has)

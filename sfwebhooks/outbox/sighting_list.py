@@ -7,19 +7,19 @@ and gone if none has; returned if none of those that have seen it did so in thei
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
 from sfwebhooks.events import WebhookEvent
 from sfwebhooks.fingerprints import canonical, of_event
-from sfwebhooks.outbox.file import File
+from sfwebhooks.outbox.database import Database, Sql
 from sfwebhooks.outbox.rows import deliveries
 
 #: dead letters of some scans
 DEAD = """
-    WHERE d.state <> 'waiting' AND d.state = 'dead' AND s.id IN (SELECT value FROM json_each(?)) GROUP BY e.number
+    WHERE d.state <> 'waiting' AND d.state = 'dead' AND s.id IN (SELECT CAST(value AS TEXT) FROM json_each(?))
+        AND d.number = (SELECT min(number) FROM delivery WHERE event = e.number AND state = 'dead')
 """
 
 
@@ -80,8 +80,8 @@ class SightingFilter:
 class SightingList:
     """What the commands show. All methods raise OutboxError, as `Outbox` does."""
 
-    def __init__(self, file: File) -> None:
-        self._file = file
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def targets(self) -> list[Sighted]:
         """Return the targets with surveyed scans, that of the last scan first."""
@@ -89,7 +89,7 @@ class SightingList:
             "SELECT t.name, count(*), sum(s.complete), max(s.at) FROM surveyed s JOIN target t ON t.number = s.target"
             " GROUP BY t.number ORDER BY max(s.number) DESC"
         )
-        with self._file.reading() as sql:
+        with self._database.reading() as sql:
             return [Sighted(*row) for row in sql.execute(query)]
 
     def of(
@@ -101,16 +101,17 @@ class SightingList:
         Args:
             severity_of: returns the severity of a type.
         """
-        with self._file.reading() as sql:
+        with self._database.reading() as sql:
             place = sql.execute("SELECT number FROM target WHERE name = ?", (canonical(target),)).fetchone()
             if place is None:
                 return []
-            its = "1" if sought.presence is None else "presence = :presence"
+            its = "true" if sought.presence is None else "presence = :presence"
             worst = _worst(sql, severity_of)
+            listed = "SELECT CAST(value AS TEXT) FROM json_each(:among)"
             conditions = [
                 "target = :target",
-                *(["kind IN (SELECT number FROM kind WHERE name GLOB :kind)"] if sought.kind else []),
-                *([] if sought.among is None else ["hex(fingerprint) IN (SELECT value FROM json_each(:among))"]),
+                *(["kind IN (SELECT number FROM kind WHERE glob(:kind, name))"] if sought.kind else []),
+                *([] if sought.among is None else [f"hex(fingerprint) IN ({listed})"]),
             ]
             if sought.presence is None:  # else all must be grouped, which takes five times as long
                 latest = (
@@ -121,10 +122,10 @@ class SightingList:
                 conditions.append(f"fingerprint IN ({latest} LIMIT ({lines}))")
             query = (
                 "SELECT fingerprint, k.name, f.at, l.at, f.scan_id, l.scan_id, presence FROM ("  # noqa: S608
-                "SELECT fingerprint, min(kind) kind, min(first) first, max(last) last,"
-                f" {_presence(sql, place[0])} presence"
-                f" FROM sighting WHERE {' AND '.join(conditions)} GROUP BY fingerprint HAVING {its}"
-                f" ORDER BY max(last) DESC, {worst} DESC, fingerprint LIMIT :limit) s"
+                "SELECT * FROM (SELECT fingerprint, min(kind) AS kind, min(first) AS first, max(last) AS last,"
+                f" {_presence(sql, place[0])} AS presence"
+                f" FROM sighting WHERE {' AND '.join(conditions)} GROUP BY fingerprint) g WHERE {its}"
+                f" ORDER BY last DESC, {worst} DESC, fingerprint LIMIT :limit) s"
                 " JOIN kind k ON k.number = s.kind JOIN surveyed f ON f.number = s.first"
                 f" JOIN surveyed l ON l.number = s.last ORDER BY s.last DESC, {worst} DESC, fingerprint"
             )
@@ -145,17 +146,17 @@ class SightingList:
         low, high = (bytes.fromhex(digits.ljust(32, rest)) for rest in "0f")
         query = (
             "SELECT DISTINCT t.name, s.fingerprint, k.name FROM target t"
-            " CROSS JOIN sighting s ON s.target = t.number AND s.fingerprint BETWEEN ? AND ?"
-            " JOIN kind k ON k.number = s.kind WHERE ? IS NULL OR t.name = ?"
+            " CROSS JOIN sighting s ON s.target = t.number AND s.fingerprint BETWEEN ?1 AND ?2"
+            " JOIN kind k ON k.number = s.kind WHERE ?3 IS NULL OR t.name = ?3"
         )
         named = None if target is None else canonical(target)
-        with self._file.reading() as sql:
-            return sql.execute(query, (low, high, named, named)).fetchall()
+        with self._database.reading() as sql:
+            return sql.execute(query, (low, high, named)).fetchall()
 
     def undelivered(self, target: str) -> frozenset[bytes]:
         """Return the fingerprints of what died on its way to an endpoint, as far as the dead letters are kept."""
         name = canonical(target)
-        with self._file.reading() as sql:
+        with self._database.reading() as sql:
             scans = [scan for scan, its in sql.execute("SELECT id, target FROM scan") if canonical(its) == name]
             dead = [delivery.event for _, delivery in deliveries(sql, DEAD, (json.dumps(scans),))]
         return frozenset(filter(None, map(_fingerprint, dead)))
@@ -168,7 +169,7 @@ def _fingerprint(event: WebhookEvent) -> bytes | None:
         return None
 
 
-def _worst(sql: sqlite3.Connection, severity_of: Callable[[str], int]) -> str:
+def _worst(sql: Sql, severity_of: Callable[[str], int]) -> str:
     """Return SQL for the severity of a row's type."""
     numbers: dict[int, list[str]] = {}
     for number, name in sql.execute("SELECT number, name FROM kind"):
@@ -177,7 +178,7 @@ def _worst(sql: sqlite3.Connection, severity_of: Callable[[str], int]) -> str:
     return f"CASE {cases} END" if cases else "NULL"
 
 
-def _presence(sql: sqlite3.Connection, target: int) -> str:
+def _presence(sql: Sql, target: int) -> str:
     """Return SQL for the presence of a fingerprint, over its rows.
 
     Numbers of scans stand in it, of which a target has few: to look them up for each row would take seconds.
@@ -189,23 +190,23 @@ def _presence(sql: sqlite3.Connection, target: int) -> str:
     cases = " ".join(f"WHEN {line} THEN {case}" for line, case in words.items())
     best = f"max(CASE lineage {cases} ELSE 2 END)"
     row = sql.execute(
-        "SELECT number, is_first FROM surveyed WHERE target = ? AND complete ORDER BY place DESC LIMIT 1", (target,)
+        "SELECT number, is_first FROM surveyed WHERE target = ? AND complete = 1 ORDER BY place DESC LIMIT 1", (target,)
     ).fetchone()
-    new = f"min(first) >= {row[0]}" if row and not row[1] else "0"
+    new = f"min(first) >= {row[0]}" if row and not row[1] else "false"
     return (
         f"CASE {best} WHEN 0 THEN '{Presence.GONE.value}' ELSE CASE WHEN {new} THEN '{Presence.NEW.value}'"
         f" WHEN {best} = 1 THEN '{Presence.RETURNED.value}' ELSE '{Presence.PRESENT.value}' END END"
     )
 
 
-def _lineages(sql: sqlite3.Connection, target: int) -> list[int]:
-    query = "SELECT DISTINCT lineage FROM surveyed WHERE target = ? AND lineage AND complete"
+def _lineages(sql: Sql, target: int) -> list[int]:
+    query = "SELECT DISTINCT lineage FROM surveyed WHERE target = ? AND lineage <> 0 AND complete = 1"
     return [line for (line,) in sql.execute(query, (target,))]
 
 
-def _row_presence(sql: sqlite3.Connection, target: int, line: int) -> str:
+def _row_presence(sql: Sql, target: int, line: int) -> str:
     """Return SQL for a row of a lineage that has a complete scan: 0 gone, 1 returned, 2 present."""
-    query = "SELECT number, place FROM surveyed WHERE target = ? AND lineage = ? AND complete ORDER BY place DESC"
+    query = "SELECT number, place FROM surveyed WHERE target = ? AND lineage = ? AND complete = 1 ORDER BY place DESC"
     (last, place), *before = sql.execute(f"{query} LIMIT 2", (target, line)).fetchall()
     since = "SELECT number FROM surveyed WHERE target = ? AND lineage = ? AND (place IS NULL OR place >= ?)"
     numbers = ", ".join(str(number) for (number,) in sql.execute(since, (target, line, place)))

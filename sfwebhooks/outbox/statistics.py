@@ -7,12 +7,11 @@ rounded to two digits, and equal numbers are counted.
 from __future__ import annotations
 
 import math
-import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sfwebhooks.outbox.file import File
+from sfwebhooks.outbox.database import Database, Sql
 from sfwebhooks.outbox.listing import Cursor
 from sfwebhooks.outbox.rows import ENDPOINTS, as_text
 from sfwebhooks.outbox.views import DELIVERED_IT, SUCCEEDED
@@ -40,13 +39,13 @@ def _code(seconds: str) -> str:
 #: result
 ATTEMPTS = f"""
     SELECT (%s * {CODES} + {_code("a.seconds")}) * {4 * CODES} + CASE
-        WHEN NOT {DELIVERED_IT} THEN {SUCCEEDED}
+        WHEN NOT {DELIVERED_IT} THEN CASE WHEN {SUCCEEDED} THEN {PENDED} ELSE {FAILED} END
         WHEN a.at < d.accepted_at THEN {DELIVERED_BEFORE}
         ELSE 4 * {_code("(a.at + a.seconds - d.accepted_at)")} + {DELIVERED} END
-    FROM delivery_attempt a CROSS JOIN delivery d ON d.number = a.number WHERE a.rowid >= ? AND a.at >= ?
+    FROM delivery_attempt a CROSS JOIN delivery d ON d.number = a.number WHERE a.id >= ? AND a.at >= ?
 """
 #: the place of the first attempt from a place on, and its time
-ATTEMPT_FROM = "SELECT rowid, at + 0.0 FROM delivery_attempt WHERE rowid >= ? ORDER BY rowid LIMIT 1"
+ATTEMPT_FROM = "SELECT id, at + 0.0 FROM delivery_attempt WHERE id >= ? ORDER BY id LIMIT 1"
 DIED = f"SELECT {as_text('endpoint')} FROM delivery WHERE state <> 'waiting' AND state = 'dead' AND settled_at >= ?"
 #: of scans that began since a time, or are not over, and of events that are not of a scan
 WITHHELD = f"""
@@ -95,13 +94,13 @@ class _Counts:
 class Statistics:
     """The outbox's statistics. All methods raise OutboxError, as those of `Outbox` do."""
 
-    def __init__(self, file: File) -> None:
-        self._file = file
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def figures(self, since: float) -> dict[str, Figures]:
         """Return endpoint -> its figures since a time in epoch seconds. Reads all attempts since then."""
         withheld: dict[str, dict[str, int]] = {}
-        with self._file.reading() as sql:
+        with self._database.reading() as sql:
             names = [name for (name,) in sql.execute(ENDPOINTS) if isinstance(name, str)]
             attempts = _attempts(sql, names, since) if names else {}
             dead = Counter(endpoint for (endpoint,) in sql.execute(DIED, (since,)))
@@ -125,14 +124,14 @@ class Statistics:
         query = (
             f"SELECT {as_text('d.endpoint')}, count(*)"
             " FROM delivery_attempt a CROSS JOIN delivery d ON d.number = a.number"
-            f" WHERE a.rowid > ? AND {DELIVERED_IT} GROUP BY 1"
+            f" WHERE a.id > ? AND {DELIVERED_IT} GROUP BY 1"
         )
-        with self._file.reading() as sql:
-            (end,) = sql.execute("SELECT coalesce(max(rowid), 0) FROM delivery_attempt").fetchone()
+        with self._database.reading() as sql:
+            (end,) = sql.execute("SELECT coalesce(max(id), 0) FROM delivery_attempt").fetchone()
             return dict(sql.execute(query, (place,))), Cursor(end)
 
 
-def _attempts(sql: sqlite3.Connection, names: Sequence[str], since: float) -> dict[str, _Counts]:
+def _attempts(sql: Sql, names: Sequence[str], since: float) -> dict[str, _Counts]:
     """Return endpoint -> its attempts since a time."""
     place = f"CASE d.endpoint {' '.join(f'WHEN ? THEN {at}' for at in range(len(names)))} ELSE {len(names)} END"
     values = (*names, _first_since(sql, since - DISORDER_SECONDS), since)
@@ -148,12 +147,13 @@ def _attempts(sql: sqlite3.Connection, names: Sequence[str], since: float) -> di
     return {name: one for name, one in zip(names, counts) if one.results}
 
 
-def _first_since(sql: sqlite3.Connection, at: float) -> int:
+def _first_since(sql: Sql, at: float) -> int:
     """Return the place in the delivery log of the first attempt at a time or later: they are nearly in order."""
-    low, high = sql.execute(
-        "SELECT (SELECT min(rowid) FROM delivery_attempt), (SELECT max(rowid) FROM delivery_attempt)"
+    low, high, unordered_until = sql.execute(
+        "SELECT (SELECT min(id) FROM delivery_attempt), (SELECT max(id) FROM delivery_attempt),"
+        " (SELECT unordered_until FROM file)"
     ).fetchone()
-    if low is None:
+    if low is None or at < (unordered_until or 0.0):
         return 0
     high += 1
     while low < high:

@@ -1,12 +1,13 @@
 """The Store: what pipeline, delivery and scan ask of an outbox, so that another kind of store can take its place.
 
-`Outbox` is the SQLite file behind it, and its parts document each method. A delivery is known by its id alone, and all
-methods raise OutboxError if the store cannot be used.
+`Outbox` is behind it, on a SQLite file or on PostgreSQL, and its parts document each method. A delivery is known by its
+id alone, and all methods raise OutboxError if the store cannot be used.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -16,11 +17,16 @@ from sfwebhooks.events import Batch, Scan, WebhookEvent
 from sfwebhooks.health import Health
 from sfwebhooks.outbox.accepted import AcceptedScan
 from sfwebhooks.outbox.claim import Limits, Pick
+from sfwebhooks.outbox.database import LocksPart
 from sfwebhooks.outbox.endpoint_state import Orders
+from sfwebhooks.outbox.evidence import Ground
 from sfwebhooks.outbox.listing import Backlog
-from sfwebhooks.outbox.queue import Accepted, Result
+from sfwebhooks.outbox.postgres.dsn import Place
+from sfwebhooks.outbox.queue import Accepted
+from sfwebhooks.outbox.results import Result
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.outbox.sightings import Mute, Seen, Surface
+from sfwebhooks.outbox.tickets import GoneSubject
 from sfwebhooks.outbox.watch import WatchChange, WatchState
 from sfwebhooks.outbox.withholding import WithheldKey
 from sfwebhooks.reasons import DeadReason, Withheld
@@ -30,14 +36,19 @@ from sfwebhooks.screening import Wanted
 class SendersPart(Protocol):
     """The waiting deliveries; see `queue`."""
 
+    deaths: deque[tuple[str, str]]
+
     def claim(self, endpoint: str, busy: Collection[str], now: float, most: int = 1) -> list[Batch]: ...
     def claim_batch(
         self, limits: Limits, busy: Collection[str], now: float, spare: float = math.inf
     ) -> Batch | None: ...
-    def pick(self, limits: Limits, busy: Collection[str], pick: Pick, fresh: bool) -> Batch | None: ...
+    def pick(
+        self, limits: Limits, busy: Collection[str], pick: Pick, fresh: bool, now: float = 0.0
+    ) -> Batch | None: ...
     def is_waiting(self, batch: Batch) -> bool: ...
-    def recall(self, endpoint: str) -> None: ...
-    def blame(self, batch: str, now: float) -> list[str]: ...
+    def recall(self, endpoint: str, due_at: float = 0.0) -> None: ...
+    def blame(self, batch: str, now: float, whole: Collection[str] = ()) -> list[str]: ...
+    def give_up(self, endpoint: str, ids: Iterable[str], now: float) -> None: ...
     def settle(
         self, results: Iterable[Result], healths: Mapping[str, Health] | None = None, alerts: Iterable[Accepted] = ()
     ) -> None: ...
@@ -84,6 +95,7 @@ class ScansPart(Protocol):
     def open_scans(self) -> list[Scan]: ...
     def begun(self, after: float) -> list[tuple[Scan, float, str | None]]: ...
     def tallies(self, scan_id: str | None = None) -> dict[str, int]: ...
+    def waiting(self) -> int: ...
     def withheld(self, scan_id: str) -> dict[str, dict[str, int]]: ...
     def replace_withheld(
         self,
@@ -132,8 +144,22 @@ class SightingsPart(Protocol):
     def prune(self, now: float, keep: float, chunks: int) -> int: ...
 
 
-class FilePart(Protocol):
-    """The place of the rows; see `file`. A store whose place cannot be replaced is always the same generation."""
+class EvidencePart(Protocol):
+    """What endpoints with `proof` were sent; see `evidence`."""
+
+    def ripe(self, endpoint: str, now: float, patience: float) -> list[int]: ...
+    def ground(self, endpoint: str, number: int) -> Ground: ...
+    def state(self, endpoint: str, ground: Ground, made: Sequence[tuple[WebhookEvent, str]], now: float) -> int: ...
+
+
+class TicketsPart(Protocol):
+    """The tickets of trackers; see `tickets`, which has more for the commands."""
+
+    def gone(self, tracker: Endpoint, scan: Scan, dismissed: Collection[bytes]) -> list[GoneSubject]: ...
+
+
+class DatabasePart(Protocol):
+    """The place of the rows; see `database`. A store whose place cannot be replaced is always the same generation."""
 
     def generation(self) -> int: ...
     def look(self) -> None: ...
@@ -146,9 +172,15 @@ class Store(Protocol):
     """An outbox, whatever keeps it."""
 
     @property
-    def path(self) -> Path:
-        """Its file, next to which are the locks."""
+    def place(self) -> Place:
+        """Where it is."""
 
+    @property
+    def path(self) -> Path:
+        """Its file, or the path next to which this machine has its notes about it."""
+
+    @property
+    def locks(self) -> LocksPart: ...
     @property
     def queue(self) -> SendersPart: ...
     @property
@@ -162,13 +194,17 @@ class Store(Protocol):
     @property
     def sightings(self) -> SightingsPart: ...
     @property
+    def evidence(self) -> EvidencePart: ...
+    @property
+    def tickets(self) -> TicketsPart: ...
+    @property
     def listing(self) -> ListingPart: ...
     @property
     def retention(self) -> RetentionPart: ...
     @property
-    def file(self) -> FilePart: ...
+    def database(self) -> DatabasePart: ...
 
-    def accept(self, items: Iterable[Accepted], now: float, backfilled: bool = False, file: int = 0) -> int: ...
+    def accept(self, items: Iterable[Accepted], now: float, backfilled: bool = False, generation: int = 0) -> int: ...
     def foresee(self, items: Iterable[Accepted], now: float) -> list[dict[str, Withheld]]: ...
     def count_withheld(self, counts: Mapping[WithheldKey, int]) -> None: ...
     def write_withheld(self) -> None: ...

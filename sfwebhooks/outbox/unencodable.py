@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sfwebhooks.events import WebhookEvent, event_key_of, printable
+from sfwebhooks.outbox.database import Sql
 from sfwebhooks.outbox.rows import RECEIVERS
 from sfwebhooks.outbox.withholding import set_withheld
 from sfwebhooks.reasons import Withheld
@@ -54,7 +54,7 @@ class Unwritable:
         if len(self._events) < EVENTS_MAX:
             self._events[event.id] = (event.scan_id, endpoints)
 
-    def recount(self, sql: sqlite3.Connection, scan_id: str) -> None:
+    def recount(self, sql: Sql, scan_id: str) -> None:
         """Recount the events of a scan, without those that came again in a writable form."""
         mine = [(event_id, names) for event_id, (scan, names) in self._events.items() if scan == scan_id]
         if not mine:
@@ -62,7 +62,7 @@ class Unwritable:
         left: Counter[str] = Counter()
         for event_id, names in mine:
             left.update({*names} - {name for (name,) in sql.execute(RECEIVERS, (scan_id, event_key_of(event_id)))})
-        others = "scan_id = ? AND reason = ? AND endpoint NOT IN (SELECT value FROM json_each(?))"
+        others = "scan_id = ? AND reason = ? AND endpoint NOT IN (SELECT CAST(value AS TEXT) FROM json_each(?))"
         given = (scan_id, Withheld.UNWRITABLE.value, json.dumps([*left]))
         sql.execute(f"DELETE FROM withheld WHERE {others}", given)  # noqa: S608
         set_withheld(sql, {(scan_id, name, Withheld.UNWRITABLE): number for name, number in left.items()})

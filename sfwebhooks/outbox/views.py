@@ -12,7 +12,7 @@ from sfwebhooks.severity import Severity
 #: whether an attempt (a) delivered its delivery, and not only others of the same request
 DELIVERED_IT = "a.waited IS NOT NULL"
 #: whether the receiver did what was asked
-SUCCEEDED = f"({DELIVERED_IT} OR a.outcome IS 'pending')"
+SUCCEEDED = f"({DELIVERED_IT} OR coalesce(a.outcome, '') = 'pending')"
 _ID = " || '-' || ".join(f"substr(lower(hex(e.id)), {at}, {size})" for at, size in
                          ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12)))  # fmt: skip
 _SEVERITIES = " ".join(f"WHEN {int(severity)} THEN '{severity.label}'" for severity in Severity)
@@ -35,14 +35,14 @@ VIEWS = f"""
            CASE d.state WHEN 'waiting' THEN datetime(d.due_at, 'unixepoch') END AS due_at,
            CASE d.state WHEN 'delivered' THEN round(d.settled_at - d.accepted_at, 3) END AS latency_seconds
     FROM delivery d JOIN event e ON e.number = d.event LEFT JOIN scan s ON s.number = e.scan
-         LEFT JOIN delivery_attempt a ON a.rowid = (SELECT max(rowid) FROM delivery_attempt WHERE number = d.number);
+         LEFT JOIN delivery_attempt a ON a.id = (SELECT max(id) FROM delivery_attempt WHERE number = d.number);
     CREATE VIEW webhook_logs AS             -- one row per attempt at a delivery
-    SELECT a.rowid AS id,
+    SELECT a.id AS id,
            strftime('%Y-%m-%dT%H:%M:%f', a.at, 'unixepoch') AS timestamp,
            d.name AS event_type,
            NULL AS source_ip,               -- a receiver sees it, a sender does not
            e.data AS payload,               -- the event's data; the message has more, in the endpoint's format
-           {SUCCEEDED} AS processed,
+           CASE WHEN {SUCCEEDED} THEN 1 ELSE 0 END AS processed,
            CASE WHEN NOT {SUCCEEDED} THEN a.reason || coalesce(': ' || nullif(a.excerpt, ''), '') END AS error_message,
            d.endpoint AS webhook_id,
            {_ID} AS event_id,

@@ -7,13 +7,12 @@ process was first: each is sent once.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sfwebhooks.events import WebhookEvent
-from sfwebhooks.outbox.file import File
+from sfwebhooks.outbox.database import Database, Sql
 from sfwebhooks.outbox.rows import insert
 from sfwebhooks.screening import Wanted
 
@@ -54,12 +53,12 @@ class WatchChange:
 class WatchStates:
     """The states of the watch."""
 
-    def __init__(self, file: File) -> None:
-        self._file = file
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def all(self) -> dict[tuple[str, str], WatchState]:
         """Return all states by kind and subject. A row with values that we never write is not known."""
-        with self._file.reading() as sql:
+        with self._database.reading() as sql:
             rows = sql.execute("SELECT * FROM watch").fetchall()
         return {(state.kind, state.subject): state for state in map(_state_of, rows) if state}
 
@@ -69,7 +68,7 @@ class WatchStates:
         A change of which another process has changed the state meanwhile is skipped, and so is its event.
         """
         done = []
-        with self._file.writing() as sql:
+        with self._database.writing() as sql:
             for change in changes:
                 if _replace(sql, change) and change.event:
                     insert(sql, change.event, change.wanted, now)
@@ -92,7 +91,7 @@ def _state_of(row: Sequence[Any] | None) -> WatchState | None:
     return WatchState(kind, subject, checked_at, begun_at, data) if isinstance(data, dict) else None
 
 
-def _replace(sql: sqlite3.Connection, change: WatchChange) -> bool:
+def _replace(sql: Sql, change: WatchChange) -> bool:
     """Write a state if it is still the one from before; return whether it was."""
     one = change.before or change.after
     if one is None:

@@ -6,17 +6,18 @@ with the next one, or by `Outbox.write_withheld` in the rounds of a scan.
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from sfwebhooks.outbox.database import Sql
 from sfwebhooks.reasons import Withheld
 
 #: what is counted together: (scan, endpoint, reason)
 WithheldKey = tuple[str, str, Withheld]
-ADD = "INSERT INTO withheld VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET number = number + excluded.number"
-SET = "INSERT INTO withheld VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET number = excluded.number"
+INSERT = "INSERT INTO withheld VALUES (?, ?, ?, ?) ON CONFLICT (scan_id, endpoint, reason) DO UPDATE SET number ="
+ADD = f"{INSERT} withheld.number + excluded.number"
+SET = f"{INSERT} excluded.number"
 
 
 class Withholding:
@@ -36,7 +37,7 @@ class Withholding:
         with self._lock:
             self.counts.update(counts)
 
-    def write(self, sql: sqlite3.Connection) -> Counter[WithheldKey]:
+    def write(self, sql: Sql) -> Counter[WithheldKey]:
         """Write the counts; return them, for `written` once they are committed."""
         with self._lock:
             counts = Counter(self.counts)
@@ -49,13 +50,13 @@ class Withholding:
             self.counts -= counts
 
 
-def add_withheld(sql: sqlite3.Connection, counts: Mapping[WithheldKey, int]) -> None:
-    """Add some counts to those of the file."""
+def add_withheld(sql: Sql, counts: Mapping[WithheldKey, int]) -> None:
+    """Add some counts to those of the outbox."""
     sql.executemany(ADD, _rows(counts))
 
 
-def set_withheld(sql: sqlite3.Connection, counts: Mapping[WithheldKey, int]) -> None:
-    """Set some counts of the file."""
+def set_withheld(sql: Sql, counts: Mapping[WithheldKey, int]) -> None:
+    """Set some counts of the outbox."""
     sql.executemany(SET, _rows(counts))
 
 

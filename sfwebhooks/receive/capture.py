@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +17,13 @@ from requests.structures import CaseInsensitiveDict
 
 from sfwebhooks.errors import CaptureError
 from sfwebhooks.receive.inflating import BODY_MAX, inflated
+from sfwebhooks.receive.received import VALUES_MAX
 
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;[^\r\n]*)?\r?\n")
 LINE_END = re.compile(rb"\r?\n")
+#: the envelope of a statement, as we write it
+ALONE = re.compile(rb'\s{0,100}\{"payload(?:Type)?"')
 BODY_ALONE = "this looks like a body without headers: pass it with --body, and its headers with --header"
 
 
@@ -48,6 +51,22 @@ def from_file(content: bytes) -> list[Captured]:
     return _saved(content) if content.lstrip().startswith((b"{", b"[")) else [_from_wire(content)]
 
 
+def from_lines(lines: Iterable[bytes], place: str) -> Iterator[Captured]:
+    """Yield the requests of lines as `sfwebhooks receive --save` writes them, each named after the place and its line.
+
+    A line that is a statement's envelope alone is a request without headers.
+
+    Raises:
+        CaptureError: a line is something else.
+    """
+    for number, line in enumerate(lines, 1):
+        name = f"{place} line {number}"
+        if ALONE.match(line):
+            yield Captured(name, CaseInsensitiveDict(), line)
+        elif line.strip():
+            yield _from_line(name, line)
+
+
 def from_parts(lines: Iterable[str], body: bytes) -> Captured:
     """Return the request of headers, each as "Name: value", and a body.
 
@@ -71,6 +90,8 @@ def _saved(content: bytes) -> list[Captured]:
 
 
 def _from_line(name: str, line: bytes) -> Captured:
+    if _is_crowded(line):
+        raise CaptureError(f"{name} has more values than a captured request")
     try:
         saved: Any = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -85,6 +106,18 @@ def _from_line(name: str, line: bytes) -> Captured:
         raise CaptureError(f"body_base64 of {name} is not base64") from error
     texts = CaseInsensitiveDict({str(key): str(value) for key, value in headers.items()})
     return Captured(name, texts, content, float(at) if isinstance(at, (int, float)) and 0 < at < 1e11 else None)
+
+
+def _is_crowded(line: bytes) -> bool:
+    """Return whether a line has more values than are read as JSON; those in a body that is a text do not count."""
+    if _signs(line) <= VALUES_MAX:
+        return False
+    bare = line.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return bare.count(b'"') > VALUES_MAX or _signs(b"".join(bare.split(b'"')[::2])) > VALUES_MAX
+
+
+def _signs(text: bytes) -> int:
+    return sum(text.count(sign) for sign in (b",", b"[", b"{"))
 
 
 def _from_wire(content: bytes) -> Captured:

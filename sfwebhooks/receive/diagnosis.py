@@ -21,7 +21,7 @@ from sfwebhooks.naming import naming_of, plain_name
 from sfwebhooks.receive import variants
 from sfwebhooks.receive.capture import Captured
 from sfwebhooks.receive.clock_skew import clock_words
-from sfwebhooks.receive.verification import BAD_ID, ID, SIGNATURES_MAX, alone, problems
+from sfwebhooks.receive.verification import BAD_ID, ID, SIGNATURES_MAX, alone, signature_problems
 from sfwebhooks.signatures import STANDARD, guide_fits, signed_message, standard_fits
 from sfwebhooks.signing_keys import is_asymmetric
 
@@ -59,7 +59,7 @@ def diagnose(message: Captured, secrets: Sequence[str], now: float) -> Diagnosis
         now: epoch seconds on this machine; the receiver's own time, if it was recorded, is in the message.
     """
     received_at = now if message.at is None else message.at
-    wrong = problems(message.headers, message.body, secrets, received_at)
+    wrong = signature_problems(message.headers, message.body, secrets, received_at)
     others = cache(lambda: variants.bodies(message.body))
     signatures = [*_guide(message, secrets, others), *_standard(message, secrets, others)]
     found = [*_missing(message.headers, secrets), *signatures]

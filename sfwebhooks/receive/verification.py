@@ -82,7 +82,7 @@ def verify(
     known = _known((secrets,) if isinstance(secrets, str) else tuple(secrets))
     given, now = _lower(headers), time.time() if now is None else now
     if strict or alone(given, known):
-        found = problems(given, body, known, now, tolerance)
+        found = signature_problems(given, body, known, now, tolerance)
     else:
         found = [*_standard_problems(given, body, known, now, tolerance)]
     timeless = is_timeless(given, known)
@@ -131,7 +131,7 @@ def is_timeless(headers: Mapping[str, str], secrets: Sequence[str]) -> bool:
     return alone(headers, secrets) not in ((), STANDARD)
 
 
-def problems(
+def signature_problems(
     headers: Mapping[str, str],
     body: bytes,
     secrets: Sequence[str],

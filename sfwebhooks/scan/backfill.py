@@ -6,26 +6,25 @@ The outbox's rows record which events were accepted, so a backfill that was kill
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
 
 from sfwebhooks import pipeline
 from sfwebhooks.config.values import nearest
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.enrichment.enrichment import NO_ENRICHMENT, Enrichment
-from sfwebhooks.errors import SelectionError
+from sfwebhooks.errors import HostDatabaseError, SelectionError
 from sfwebhooks.events import Scan, WebhookEvent, lifecycle_id
-from sfwebhooks.files import is_deleted
-from sfwebhooks.outbox.locks import scan_lock
+from sfwebhooks.outbox.postgres.dsn import is_missing
 from sfwebhooks.outbox.store import Store
 from sfwebhooks.reasons import Withheld
 from sfwebhooks.scan import from_host
 from sfwebhooks.scan.false_positives import screen_for
-from sfwebhooks.scan.host_database import DATABASE, FINISHED, HostDatabase, ScanRow, database_of
+from sfwebhooks.scan.host_address import VARIABLE, current_database
+from sfwebhooks.scan.host_database import HostDatabase, database_of
+from sfwebhooks.scan.host_rows import FINISHED, ScanRow
 from sfwebhooks.scan.lifecycle import SEVERITY_OF_END, ended, started
 from sfwebhooks.scan.missing import Earlier, missing_hashes
 from sfwebhooks.scan.survey import Survey
@@ -81,46 +80,49 @@ def past_scan(outbox: Store, scan_id: str, dead: bool, enrichment: Enrichment = 
     try:
         if not past.is_known and not dead:
             _check_over(past.database, scan_id, past.row)
-    except sqlite3.Error as error:
-        raise _unreadable(outbox, error) from error
+    except HostDatabaseError as error:
+        raise _unreadable(error) from error
     return past
 
 
 def any_scan(outbox: Store, scan_id: str, enrichment: Enrichment = NO_ENRICHMENT) -> Past:
     """Return a scan, which need not be over; its arguments and errors are those of `past_scan`."""
     folder = outbox.path.parent
-    known = None if is_deleted(outbox.path) else outbox.scans.scan(scan_id)
+    known = None if is_missing(outbox.place) else outbox.scans.scan(scan_id)
     named = known[0] if known and known[0].database else None  # else forgotten, except for its id
-    database = database_of(named.database if named else str(folder / DATABASE), folder, enrichment)
     try:
-        row, target_type = _row(database, scan_id, folder), database.target_type(scan_id)
-    except sqlite3.Error as error:
-        raise _unreadable(outbox, error) from error
-    made = Scan(scan_id, row.name, row.target, target_type, UNKNOWN, str(folder / DATABASE))
+        current = current_database(folder)
+        database = database_of(named.database if named else current, folder, enrichment)
+        row, target_type = _row(database, scan_id), database.target_type(scan_id)
+    except HostDatabaseError as error:
+        raise _unreadable(error) from error
+    made = Scan(scan_id, row.name, row.target, target_type, UNKNOWN, current)
     return Past(named or made, row, database, known[1] if known else None, known is not None)
 
 
-def _unreadable(outbox: Store, error: sqlite3.Error) -> SelectionError:
-    return SelectionError(f"SpiderFoot's database in {outbox.path.parent} cannot be read: {error}")
+def _unreadable(error: HostDatabaseError) -> SelectionError:
+    return SelectionError(f"SpiderFoot's database cannot be read: {error}")
 
 
-def _row(database: HostDatabase, scan_id: str, folder: Path) -> ScanRow:
+def _row(database: HostDatabase, scan_id: str) -> ScanRow:
     """Return a scan as the host has it.
 
     Raises:
         SelectionError: the scan does not exist.
-        sqlite3.Error: the host's database cannot be read.
+        HostDatabaseError: the host's database cannot be read.
     """
     row, ids = database.scan(scan_id), database.scan_ids()
     if row is None:
         hint = nearest(scan_id.upper(), ids) or f" The last ones: {', '.join(ids[:3]) or 'none'}."
-        raise SelectionError(f'SpiderFoot\'s database in {folder} has no scan "{scan_id}".{hint}')
+        if not database.is_there:
+            hint = f" There is no such file; a database on PostgreSQL is named by host_database or ${VARIABLE}."
+        raise SelectionError(f'SpiderFoot\'s database {database.address} has no scan "{scan_id}".{hint}')
     return row
 
 
 def _why_unreported(outbox: Store, scan_id: str) -> str:
     """Return why the end of a scan that the outbox knows is not reported yet."""
-    if not scan_lock(outbox.path, scan_id).is_free:
+    if not outbox.locks.scan(scan_id).is_free:
         return f"scan {scan_id} is still running: its findings are sent as they are found"
     return f"the end of scan {scan_id} is not reported yet; sfwebhooks drain says why"
 
@@ -130,7 +132,7 @@ def _check_over(database: HostDatabase, scan_id: str, row: ScanRow) -> None:
 
     Raises:
         SelectionError: it is not.
-        sqlite3.Error: the host's database cannot be read.
+        HostDatabaseError: the host's database cannot be read.
     """
     if not row.is_over:
         raise SelectionError(
@@ -156,7 +158,7 @@ def begin_backfill(
 
     Raises:
         OutboxError: the outbox cannot be written.
-        sqlite3.Error: the host's database cannot be read.
+        HostDatabaseError: the host's database cannot be read.
     """
     scan = past.scan
     only = screen_for(scan, (endpoint,), past.database)
@@ -172,7 +174,7 @@ def forecast_backfill(outbox: Store, endpoint: Endpoint, past: Past) -> Missing:
 
     Raises:
         OutboxError: the outbox cannot be read.
-        sqlite3.Error: the host's database cannot be read.
+        HostDatabaseError: the host's database cannot be read.
     """
     only = screen_for(past.scan, (endpoint,), past.database)
     first = started(past.scan)

@@ -8,10 +8,10 @@ it.
 from __future__ import annotations
 
 import logging
-import sqlite3
 
 from sfwebhooks import fingerprints
 from sfwebhooks.endpoints import Endpoint, takes_findings
+from sfwebhooks.errors import SlowReadError
 from sfwebhooks.events import Scan
 from sfwebhooks.scan.escapes import unescaped
 from sfwebhooks.scan.findings import Finding, event_of_finding
@@ -19,8 +19,6 @@ from sfwebhooks.scan.host_database import HostDatabase
 from sfwebhooks.screening import Screen
 
 log = logging.getLogger("spiderfoot.webhooks")
-#: SQLite's message for a read that took longer than its limit
-INTERRUPTED = "interrupted"
 #: most that are read
 MARKED_MAX = 100_000
 
@@ -29,7 +27,7 @@ def screen_for(scan: Scan, endpoints: tuple[Endpoint, ...], database: HostDataba
     """Return the screen of a scan, with what users marked as false positive if an endpoint wants findings.
 
     Raises:
-        sqlite3.Error: the host's database cannot be read.
+        HostDatabaseError: the host's database cannot be read.
     """
     asks = any(takes_findings(one.events) for one in endpoints)
     return Screen(endpoints, marked_in(scan, database) if asks else frozenset())
@@ -50,9 +48,7 @@ def marked_in(scan: Scan, database: HostDatabase) -> frozenset[bytes]:
             if len(found) >= MARKED_MAX:
                 why = f"there are more than {MARKED_MAX:,}"
                 break
-    except sqlite3.OperationalError as error:
-        if str(error) != INTERRUPTED:
-            raise
+    except SlowReadError:
         why = "reading them took too long"
     if why:
         log.warning(

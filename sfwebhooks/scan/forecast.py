@@ -55,7 +55,7 @@ def forecast(outbox: Store, endpoint: Endpoint, past: Past) -> Forecast:
 
     Raises:
         OutboxError: the outbox cannot be read.
-        sqlite3.Error: the host's database cannot be read.
+        HostDatabaseError: the host's database cannot be read.
     """
     missing, requests = forecast_backfill(outbox, endpoint, past), _Requests(endpoint)
     sent, withheld, name = Counter[str](), Counter[Withheld](), endpoint.name

@@ -12,8 +12,9 @@ from sfwebhooks.events import Scan, WebhookEvent, finding_id
 from sfwebhooks.outbox.accepted import AcceptedScan
 from sfwebhooks.outbox.finding_counts import TOP_MAX, FindingCounts, TopFinding, worst_findings
 from sfwebhooks.scan import correlations, findings
-from sfwebhooks.scan.host_database import FINISHED, HostDatabase, ScanRow
+from sfwebhooks.scan.host_database import HostDatabase
 from sfwebhooks.scan.host_log import modules_failed
+from sfwebhooks.scan.host_rows import FINISHED, ScanRow
 from sfwebhooks.screening import Screen
 
 
@@ -42,7 +43,7 @@ def result_of(scan: Scan, database: HostDatabase, accepted: AcceptedScan) -> Sca
     more.
 
     Raises:
-        sqlite3.Error: the host's database cannot be read now; its content must not be guessed.
+        HostDatabaseError: the host's database cannot be read now; its content must not be guessed.
     """
     return ScanResult(
         row=database.scan(scan.id),

@@ -16,12 +16,13 @@ from typing import Any
 
 from sfwebhooks.events import LAST_SECOND, clean_text, lifecycle_id, timestamp
 from sfwebhooks.expectations import key_of_scan
-from sfwebhooks.files import is_deleted
 from sfwebhooks.fingerprints import lineage_of
 from sfwebhooks.outbox.store import Store
 from sfwebhooks.scan.escapes import unescaped
-from sfwebhooks.scan.host_database import DATABASE, FINISHED, OVER, DeletedDatabase, HostDatabase
+from sfwebhooks.scan.host_address import current_database, is_gone
+from sfwebhooks.scan.host_database import HostDatabase
 from sfwebhooks.scan.host_log import modules_failed
+from sfwebhooks.scan.host_rows import FINISHED, OVER
 
 #: scans that a median is made of, at most and at least
 COMPARED_MAX = 10
@@ -70,7 +71,7 @@ class KnownScan:
 
 
 class History:
-    """The known scans. Its methods raise sqlite3.Error and OutboxError.
+    """The known scans. Its methods raise HostDatabaseError and OutboxError.
 
     Args:
         scans: in any order.
@@ -81,7 +82,7 @@ class History:
         self, scans: Iterable[KnownScan], ended: dict[str, str | None], database: HostDatabase, outbox: Store
     ) -> None:
         #: whether the host has a database
-        self.has_host = not isinstance(database, DeletedDatabase)
+        self.has_host = database.is_there
         self.scans = {scan.id: scan for scan in scans}
         self.ended = ended
         self._database = database
@@ -183,11 +184,11 @@ def read_history(outbox: Store, now: float) -> History:
     """Return the known scans.
 
     Raises:
-        sqlite3.Error: the host's database cannot be read.
+        HostDatabaseError: the host's database cannot be read.
         OutboxError: the outbox cannot be read.
     """
-    path = outbox.path.parent / DATABASE
-    database = (DeletedDatabase if is_deleted(path) else HostDatabase)(str(path), PAST_READ_SECONDS)
+    address = current_database(outbox.path.parent)
+    database = HostDatabase(address, PAST_READ_SECONDS, is_deleted=is_gone(address))
     scans = [
         KnownScan(scan_id, clean_text(unescaped(name)), clean_text(unescaped(target)), started, ended, status)
         for scan_id, name, target, started, ended, status in database.instances()

@@ -1,116 +1,77 @@
-"""The host's own database (spiderfoot.db), read-only: scans, findings, correlations and type descriptions come out."""
+"""The host's own database, read-only: scans, findings, correlations and type descriptions come out.
+
+It is a file (`host_file`) or on a PostgreSQL server (`host_server`). Both understand the statements here; `host_sql`
+has the words in which they differ.
+"""
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import sqlite3
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from heapq import nlargest
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sfwebhooks import system
-from sfwebhooks.enrichment.cves import TEXT_MAX
 from sfwebhooks.enrichment.enrichment import NO_ENRICHMENT, Enrichment
-from sfwebhooks.errors import ConfigError
-from sfwebhooks.events import LAST_SECOND
-from sfwebhooks.files import demand_database, is_deleted
+from sfwebhooks.errors import HostDatabaseError
 from sfwebhooks.outbox.finding_counts import FindingCounts, TopFinding
 from sfwebhooks.scan.correlations import EVIDENCE_MAX, Correlation
 from sfwebhooks.scan.escapes import as_typed
 from sfwebhooks.scan.findings import ROOT, SOURCES_MAX, Finding, Source
-from sfwebhooks.severity import Severities, Severity
+from sfwebhooks.scan.host_address import (
+    NO_DRIVER,
+    current_database,
+    given_for,
+    has_driver,
+    is_gone,
+    is_server,
+)
+from sfwebhooks.scan.host_file import DeletedFile, HostFile
+from sfwebhooks.scan.host_rows import (
+    COLUMNS,
+    CREATED,
+    DATA,
+    ENDED,
+    FROM_MODULE,
+    GENERATED,
+    NAME,
+    NUMBER,
+    RISK,
+    STARTED,
+    STATUS,
+    TARGET,
+    TEXT,
+    TYPE,
+    WITHOUT_SOURCES,
+    ScanRow,
+    finding_in,
+    seconds_of,
+    time_of,
+)
+from sfwebhooks.scan.host_sql import Read
+
+if TYPE_CHECKING:
+    from sfwebhooks.scan.host_server import HostServer
 
 #: our module's name in the host
 MODULE = "sfp__stor_webhooks"
-DATABASE = "spiderfoot.db"
-#: the host's statuses of a scan that is over
-FINISHED, ABORTED, FAILED = OVER = ("FINISHED", "ABORTED", "ERROR-FAILED")
-#: why a host is not supported
-NO_SCANS = "this SpiderFoot is not supported: it has no sfscan.py, which starts scans"
-NO_FILE = "this SpiderFoot is not supported: its database is not a file but a server such as PostgreSQL"
-#: SQL for a column that the host's tables allow to be NULL or bytes, as a text
-TEXT = "ifnull(CAST({} AS TEXT), '')"
-#: a result's data, type and module
-DATA, TYPE, FROM_MODULE = (TEXT.format(column) for column in ("data", "type", "module"))
-#: its risk, and its time in epoch seconds, which may be of any type too
-RISK = "ifnull(CAST(risk AS INTEGER), 0)"
-GENERATED = "ifnull(CAST(generated AS REAL), 0.0)"
-#: SQL for a time of a scan, in epoch seconds; 0: there is none
-SECONDS = f"max(0.0, min(ifnull(CAST({{}} AS REAL), 0.0) / 1000.0, {LAST_SECOND}))"
-#: a scan's start, end, name, target and status
-STARTED, ENDED = SECONDS.format("started"), SECONDS.format("ended")
-NAME, TARGET, STATUS = (TEXT.format(column) for column in ("name", "seed_target", "status"))
-#: whether it is a vulnerability that is known to be exploited; four bytes are the most that a character has
-EXPLOITED = (
-    f"CASE WHEN type GLOB 'VULNERABILITY*' THEN exploited(substr(CAST(data AS BLOB), 1, {4 * TEXT_MAX})) ELSE 0 END"
-)
-COLUMNS = f"hash, {TYPE}, {DATA}, {FROM_MODULE}, {GENERATED}, confidence, visibility, risk, source_event_hash"
-#: the same in the order of `Finding`, up to its sources
-WITHOUT_SOURCES = f"{TYPE}, {DATA}, {FROM_MODULE}, hash, {GENERATED}, confidence, visibility, risk"
-#: findings that are read at once
+#: the types of vulnerabilities, which alone are looked up among those that are known to be exploited
+VULNERABILITY = "VULNERABILITY"
+#: findings that are read at once, and those that are read with their sources
 PART = 1000
+WITH_SOURCES = 100
 #: limit of a read during a scan, in seconds: the scan cannot write meanwhile, or waits for us
 READ_SECONDS = 1.0
-#: rows of scans' settings that are read at once
-CONFIG_ROWS = 20_000
-#: SQLite steps between two checks of the clock
-STEPS = 10_000
 
 
-@dataclass(frozen=True)
-class ScanRow:
-    """A scan as the host's database has it."""
-
-    #: both as typed
-    name: str
-    target: str
-    #: epoch seconds, 0 if it has not started or ended
-    started: float
-    ended: float
-    #: RUNNING, FINISHED, ABORTED, ERROR-FAILED ...
-    status: str
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the host has ended it; one that a user is stopping has not."""
-        return self.status in OVER
-
-
-def data_folder() -> Path:
-    """Return SpiderFoot's data folder: $SPIDERFOOT_DATA, else ~/.spiderfoot.
+def database_of(address: str, folder: Path, enrichment: Enrichment) -> HostDatabase:
+    """Return the database of a scan; if it is no longer at its path, the one of the current host.
 
     Raises:
-        ConfigError: neither is known, as for a container's user without a name.
+        HostDatabaseError: as for `current_database`.
     """
-    named = os.environ.get("SPIDERFOOT_DATA")
-    try:
-        return Path(named) if named else Path.home() / ".spiderfoot"
-    except (RuntimeError, KeyError) as error:  # KeyError: Python 3.9
-        raise ConfigError(
-            f"uid {system.user()} has no home folder, where SpiderFoot's data would be: set SPIDERFOOT_DATA or HOME"
-        ) from error
-
-
-def unsupported(database: str) -> str:
-    """Return why the host of this process is not supported, or nothing.
-
-    Args:
-        database: value of the host's option: a path, or the address of a server with its password.
-    """
-    if importlib.util.find_spec("sfscan") is None:
-        return NO_SCANS
-    return "" if os.path.isfile(database) else NO_FILE  # noqa: PTH113  # Path.is_file raises where access is denied
-
-
-def database_of(scan_database: str, folder: Path, enrichment: Enrichment) -> HostDatabase:
-    """Return the database of a scan; if it is no longer at its path, the one in the data folder."""
-    there = next((path for path in (Path(scan_database), folder / DATABASE) if not is_deleted(path)), None)
-    kind = HostDatabase if there else DeletedDatabase
-    return kind(str(there or scan_database), enrichment=enrichment)
+    there = current_database(folder) if is_gone(address) else address
+    return HostDatabase(there, enrichment=enrichment, is_deleted=is_gone(there))
 
 
 def not_output(modules: Iterable[str]) -> list[str]:
@@ -118,61 +79,48 @@ def not_output(modules: Iterable[str]) -> list[str]:
     return [name for name in modules if name and not name.startswith("sfp__")]
 
 
-def saved_options(folder: Path, limit: float | None = None) -> dict[str, str]:
-    """Return our module's options as saved on the host's settings page; empty without saved options or a database.
-
-    Args:
-        limit: as for `HostDatabase`.
-
-    Raises:
-        ConfigError: the database is locked, so it may have some, or something else is at its path.
-    """
-    path = folder / DATABASE
-    try:
-        return HostDatabase(str(path), limit).options(MODULE)
-    except sqlite3.Error as error:
-        cause = error.__cause__
-        if isinstance(cause, OSError):
-            place = cause.filename or path
-            raise ConfigError(f"{place}, which may name the configuration, cannot be read: {cause.strerror}") from error
-        if is_locked(error):
-            raise ConfigError(f"{path}, which may name the configuration, is locked: try again") from error
-        return {}
-
-
-def is_locked(error: sqlite3.Error) -> bool:
-    """Return whether the host's database could not be read because another process is writing to it."""
-    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
-
-
 class HostDatabase:
-    """The host's database file.
-
-    All methods raise sqlite3.Error if it cannot be read.
+    """The host's database. All methods raise HostDatabaseError if it cannot be read.
 
     Args:
-        limit: seconds that a read may take; None: 5 s to wait for a lock, and no limit for the read itself.
+        address: as `host_address` has it.
+        limit: seconds that a read may take; None: a few to wait for a lock, and as many as it takes for a file.
         enrichment: has the severities of findings, and says which vulnerabilities are known to be exploited.
+        is_deleted: whether its file was deleted: then it has no data.
     """
 
-    def __init__(self, path: str, limit: float | None = None, enrichment: Enrichment = NO_ENRICHMENT) -> None:
-        self._path = Path(path).absolute()
-        self._limit = limit
+    def __init__(
+        self,
+        address: str,
+        limit: float | None = None,
+        enrichment: Enrichment = NO_ENRICHMENT,
+        is_deleted: bool = False,
+    ) -> None:
+        self._source = DeletedFile() if is_deleted else _source(address, limit)
+        self._sql = self._source.sql
+        #: its address, which may be shown
+        self.address = address
         self.enrichment = enrichment
-        #: expression for whether a finding is known to be exploited
-        self._exploited = EXPLOITED if enrichment.raises else "0"
+        head = f"CASE WHEN substr({TYPE}, 1, {len(VULNERABILITY)}) = '{VULNERABILITY}' THEN {self._sql.head} END"
+        #: expression for what says whether a finding is known to be exploited
+        self._head = head if enrichment.raises else "NULL"
+        self._severity = enrichment.severities.of
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a database; without one there is no data."""
+        return not isinstance(self._source, DeletedFile)
 
     def scan(self, scan_id: str) -> ScanRow | None:
         """Return a scan, or None if the host does not know it."""
-        rows = self._rows(
-            f"SELECT {NAME}, {TARGET}, {STARTED}, {ENDED}, {STATUS} FROM tbl_scan_instance WHERE guid = ?",  # noqa: S608
-            scan_id,
-        )
+        columns = f"{NAME}, {TARGET}, {STARTED}, {ENDED}, {STATUS}"
+        rows = self._rows(f"SELECT {columns} FROM tbl_scan_instance WHERE guid = ?", scan_id)  # noqa: S608
         if not rows:
             return None
-        name, target, *rest = rows[0]
+        name, target, started, ended, status = rows[0]
         modules = self._all_modules(scan_id)
-        return ScanRow(as_typed(name, modules), as_typed(target, modules), *rest)
+        names = (as_typed(name, modules), as_typed(target, modules))
+        return ScanRow(*names, seconds_of(started), seconds_of(ended), status)
 
     def scan_ids(self) -> list[str]:
         """Return the ids of all scans, the newest first."""
@@ -181,38 +129,32 @@ class HostDatabase:
     def instances(self) -> list[tuple[str, str, str, float, float, str]]:
         """Return id, name, target, start, end (both epoch seconds, 0: none) and status of all scans; names and targets
         as stored (see `escapes`)."""
-        times = f"max({STARTED}, {SECONDS.format('created')}), {ENDED}"
-        return self._rows(f"SELECT {TEXT.format('guid')}, {NAME}, {TARGET}, {times}, {STATUS} FROM tbl_scan_instance")  # noqa: S608
+        columns = f"{TEXT.format('guid')}, {NAME}, {TARGET}, {STARTED}, {CREATED}, {ENDED}, {STATUS}"
+        return [
+            (scan_id, name, target, max(seconds_of(started), seconds_of(created)), seconds_of(ended), status)
+            for scan_id, name, target, started, created, ended, status in self._rows(
+                f"SELECT {columns} FROM tbl_scan_instance"  # noqa: S608
+            )
+        ]
 
     def modules_of(self, scan_ids: Collection[str], until: float) -> dict[str, list[str]]:
         """Return the modules of some scans, without output modules.
 
-        The host has no index for them, so the table is read from its end, where those of the last scans are, in short
-        parts between which a scan can write.
-
         Args:
             until: monotonic seconds at which the search ends, with what was found.
         """
-        left, found = set(scan_ids), {}
-        end = max((row[0] for row in self._rows("SELECT ifnull(max(rowid), 0) FROM tbl_scan_config")), default=0)
-        query = "SELECT scan_instance_id, val FROM tbl_scan_config WHERE rowid BETWEEN ? AND ?"
-        while left and end > 0 and time.monotonic() < until:
-            for scan_id, names in self._rows(f"{query} AND opt = '_modulesenabled'", end - CONFIG_ROWS + 1, end):
-                if scan_id in left:
-                    left.discard(scan_id)
-                    found[scan_id] = not_output(str(names).split(","))
-            end -= CONFIG_ROWS
-        return found
+        lists = self._source.module_lists(scan_ids, until)
+        return {scan_id: not_output(str(names).split(",")) for scan_id, names in lists if scan_id in scan_ids}
 
     def number_of_findings(self, scan_id: str) -> int:
         """Return the number of a scan's findings."""
         query = "SELECT count(*) FROM tbl_scan_results WHERE scan_instance_id = ? AND type <> ?"
-        return int(self._rows(query, scan_id, ROOT)[0][0])
+        return int(next(iter(self._rows(query, scan_id, ROOT)), (0,))[0])
 
     def target_type(self, scan_id: str) -> str:
         """Return the host's type of a scan's target; empty if the scan ended before it was stored."""
         query = "SELECT type FROM tbl_scan_results WHERE scan_instance_id = ? AND source_event_hash = ? AND type <> ?"
-        rows = self._rows(f"{query} ORDER BY rowid LIMIT 1", scan_id, ROOT, ROOT)
+        rows = self._rows(f"{query} ORDER BY {self._sql.order} LIMIT 1", scan_id, ROOT, ROOT)
         return str(rows[0][0]) if rows else ""
 
     def options(self, module: str) -> dict[str, str]:
@@ -226,11 +168,11 @@ class HostDatabase:
     def counts(self, scan_id: str) -> FindingCounts:
         """Return the number of a scan's findings by type and severity."""
         rows = self._rows(
-            f"SELECT {TYPE}, {RISK}, {self._exploited}, count(*) FROM tbl_scan_results"  # noqa: S608
+            f"SELECT {TYPE}, {RISK}, {self._head}, count(*) FROM tbl_scan_results"  # noqa: S608
             " WHERE scan_instance_id = ? AND type <> ? GROUP BY 1, 2, 3",
             *(scan_id, ROOT),
         )
-        return _counts_of(rows, self.enrichment.severities)
+        return self._counts_of(rows)
 
     def modules(self, scan_id: str) -> list[str]:
         """Return the modules enabled for a scan, without output modules."""
@@ -243,33 +185,39 @@ class HostDatabase:
     def standing(self, scan_id: str) -> tuple[str, float, FindingCounts] | None:
         """Return a scan's status, start (epoch seconds) and counts, in one read; None if the host does not know it."""
         rows = self._rows(
-            f"SELECT {TEXT.format('i.status')}, {SECONDS.format('i.started')}, CAST(r.type AS TEXT),"  # noqa: S608
-            f" {RISK}, {self._exploited}, count(r.type) FROM tbl_scan_instance i"
+            f"SELECT {TEXT.format('i.status')}, {NUMBER.format('i.started')}, CAST(r.type AS TEXT),"  # noqa: S608
+            f" {RISK}, {self._head}, count(r.type) FROM tbl_scan_instance i"
             " LEFT JOIN tbl_scan_results r ON r.scan_instance_id = i.guid AND r.type <> ?"
-            " WHERE i.guid = ? GROUP BY 3, 4, 5",
+            " WHERE i.guid = ? GROUP BY 1, 2, 3, 4, 5",
             *(ROOT, scan_id),
         )
-        return (
-            (*rows[0][:2], _counts_of((row[2:] for row in rows if row[2]), self.enrichment.severities))
-            if rows
-            else None
-        )
+        if not rows:
+            return None
+        return rows[0][0], seconds_of(rows[0][1]), self._counts_of(row[2:] for row in rows if row[2])
 
     def worst(self, scan_id: str, number: int) -> list[TopFinding]:
         """Return a scan's worst findings, the newest first among equals, without informational ones."""
-        with closing(self._open()) as connection:
-            connection.create_function("severity_of", 3, self._severity_of, deterministic=True)
-            severity = f"severity_of(CAST(type AS BLOB), {RISK}, {self._exploited})"
-            rows = connection.execute(
-                f"SELECT {TYPE}, {DATA}, {severity}, {GENERATED}, {FROM_MODULE}, {TEXT.format('hash')}"  # noqa: S608
-                " FROM tbl_scan_results WHERE rowid IN ("
-                f"SELECT rowid FROM tbl_scan_results WHERE scan_instance_id = ?1 AND type <> ?2"
-                f" AND {severity} > 0"
-                f" ORDER BY {severity} DESC, {GENERATED} DESC, rowid DESC LIMIT ?3)"
-                " ORDER BY 3 DESC, 4 DESC, rowid DESC",
-                (scan_id, ROOT, number),
-            ).fetchall()
-        return [TopFinding(row[0], row[1], Severity(row[2]), *row[3:6]) for row in rows]
+        all_of_it = (
+            f"SELECT hash, {TYPE}, {RISK}, {self._head}, {GENERATED} FROM tbl_scan_results"  # noqa: S608
+            f" WHERE scan_instance_id = ? AND type <> ? ORDER BY {self._sql.order}"
+        )
+        one = (
+            f"SELECT {DATA}, {FROM_MODULE}, {TEXT.format('hash')} FROM tbl_scan_results"  # noqa: S608
+            " WHERE scan_instance_id = ? AND hash = ?"
+        )
+        with self._source.session() as read:
+            found = (
+                (severity, generated, at, event_hash, kind)
+                for at, (event_hash, kind, risk, head, generated) in enumerate(read(all_of_it, scan_id, ROOT))
+                if (severity := self._severity(kind, risk, self._is_exploited(head)))
+            )
+            worst = nlargest(number, found, key=lambda each: each[:3])
+            rows = [list(read(one, scan_id, each[3]))[:1] for each in worst]
+        return [
+            TopFinding(kind, row[0][0], severity, time_of(generated), *row[0][1:])
+            for (severity, generated, _, _, kind), row in zip(worst, rows)
+            if row
+        ]
 
     def correlations_by_risk(self, scan_id: str) -> dict[str, int]:
         """Return risk of the rule, such as HIGH -> number of a scan's correlations, each counted once as in
@@ -277,8 +225,8 @@ class HostDatabase:
         if not self._has("tbl_scan_correlation_results"):
             return {}
         query = (
-            "SELECT rule_risk, count(DISTINCT rule_id || char(0) || title) FROM tbl_scan_correlation_results"
-            " WHERE scan_instance_id = ? GROUP BY 1"
+            "SELECT rule_risk, count(*) FROM (SELECT DISTINCT rule_risk, rule_id, title"
+            " FROM tbl_scan_correlation_results WHERE scan_instance_id = ?) AS each_once GROUP BY 1"
         )
         return dict(self._rows(query, scan_id))
 
@@ -287,12 +235,12 @@ class HostDatabase:
         query = (
             "SELECT DISTINCT substr(message, 1, 200) FROM tbl_scan_log WHERE scan_instance_id = ? AND type = 'ERROR'"
         )
-        return [row[0] for word in words for row in self._rows(f"{query} AND message LIKE ? || '%'", scan_id, word)]
+        return [row[0] for word in words for row in self._rows(f"{query} AND message LIKE ?", scan_id, f"{word}%")]
 
     def failing_modules(self, scan_id: str) -> list[str]:
         """Return the modules that logged an error in a scan themselves."""
         query = "SELECT DISTINCT component FROM tbl_scan_log WHERE scan_instance_id = ? AND type = 'ERROR'"
-        return [row[0] for row in self._rows(f"{query} AND component GLOB 'sfp_*'", scan_id)]
+        return [row[0] for row in self._rows(f"{query} AND substr(component, 1, 4) = 'sfp_'", scan_id)]
 
     def last_failure(self, scan_id: str) -> str:
         """Return the host's reason for a scan's failure, or nothing."""
@@ -313,48 +261,42 @@ class HostDatabase:
         """Return hash, type and risk of all findings of a scan, and 1 or 0: whether they are vulnerabilities that are
         known to be exploited; in order of creation."""
         query = (
-            f"SELECT hash, {TYPE}, {RISK}, {self._exploited} FROM tbl_scan_results"  # noqa: S608
-            " WHERE scan_instance_id = ? AND type <> ? ORDER BY rowid"
+            f"SELECT hash, {TYPE}, {RISK}, {self._head} FROM tbl_scan_results"  # noqa: S608
+            f" WHERE scan_instance_id = ? AND type <> ? ORDER BY {self._sql.order}"
         )
-        return self._rows(query, scan_id, ROOT)
+        with self._source.session() as read:
+            return [(*row[:3], int(self._is_exploited(row[3]))) for row in read(query, scan_id, ROOT)]
 
     def findings(self, scan_id: str, hashes: Iterable[str]) -> Iterator[Finding]:
         """Yield the findings of a scan with these hashes, with their sources."""
-        with closing(self._open()) as connection:
-
-            def fetch(event_hash: str) -> Any:
-                query = f"SELECT {COLUMNS} FROM tbl_scan_results WHERE scan_instance_id = ? AND hash IS ?"  # noqa: S608
-                return connection.execute(query, (scan_id, event_hash)).fetchone()
-
-            for row in map(fetch, hashes):
-                if row:
-                    yield _finding(row, fetch)
+        left = iter(hashes)
+        with self._source.session() as read:
+            while chunk := list(islice(left, WITH_SOURCES)):
+                known: dict[str, tuple[Any, ...]] = {}
+                new, asked = {*chunk}, set[str]()
+                while new and len(asked) <= len(chunk) * SOURCES_MAX:
+                    rows = _read_hashes(read, scan_id, new)
+                    known.update(rows)
+                    asked |= new
+                    new = {row[8] for row in rows.values() if row[8] and row[1] != ROOT} - asked
+                for each in chunk:
+                    if each in known:
+                        yield finding_in(known[each], known.get)
 
     def of_types(self, scan_id: str, types: Collection[str]) -> Iterator[tuple[str, str, str]]:
         """Yield type, data and module of a scan's findings of some types, in order of creation."""
         query = (
             f"SELECT {TYPE}, {DATA}, {FROM_MODULE} FROM tbl_scan_results WHERE scan_instance_id = ?"  # noqa: S608
-            f" AND type IN ({', '.join('?' * len(types))}) ORDER BY rowid"
+            f" AND type IN ({', '.join('?' * len(types))}) ORDER BY {self._sql.order}"
         )
-        with closing(self._open()) as connection:
-            yield from connection.execute(query, (scan_id, *types))
+        with self._source.session() as read:
+            yield from read(query, scan_id, *types)
 
     def all_findings(self, scan_id: str) -> Iterator[Finding]:
-        """Yield the findings of a scan without their sources, in order of creation, as they are read.
-
-        They are read in short parts, since no scan of the host can write during one.
-        """
-        query = (
-            f"SELECT rowid, {WITHOUT_SOURCES} FROM tbl_scan_results WHERE scan_instance_id = ? AND type <> ?"  # noqa: S608
-            f" AND rowid > ? ORDER BY rowid LIMIT {PART}"
-        )
-        last, size = 0, PART
-        with closing(self._open()) as connection:
-            while size == PART:
-                rows = connection.execute(query, (scan_id, ROOT, last)).fetchall()
-                size, last = len(rows), rows[-1][0] if rows else last
-                for row in rows:
-                    yield Finding._make((*row[1:], (), "", True))
+        """Yield the findings of a scan without their sources, in order of creation, as they are read in short parts:
+        no scan of the host can write to a file during one."""
+        for row in self._source.results(WITHOUT_SOURCES, scan_id, PART):
+            yield Finding._make((*row[:4], time_of(row[4]), *row[5:], (), "", True))
 
     def false_positives(self, is_meant: Callable[[str], bool]) -> Iterator[tuple[str, str, str]]:
         """Yield type, data and module of what users marked as false positive, in the newest scans first.
@@ -366,100 +308,71 @@ class HostDatabase:
             f"SELECT {TYPE}, {DATA}, {FROM_MODULE} FROM tbl_scan_results"  # noqa: S608
             " WHERE scan_instance_id = ? AND false_positive = 1"
         )
-        with closing(self._open()) as connection:
-            scans = connection.execute(
-                f"SELECT guid, {TARGET} FROM tbl_scan_instance ORDER BY created DESC"  # noqa: S608
-            ).fetchall()
+        with self._source.session() as read:
+            scans = list(read(f"SELECT guid, {TARGET} FROM tbl_scan_instance ORDER BY created DESC"))  # noqa: S608
             for scan_id, target in scans:
                 if is_meant(target):
-                    yield from connection.execute(marked, (scan_id,))
+                    yield from read(marked, scan_id)
 
     def correlations(self, scan_id: str) -> list[Correlation] | None:
         """Return a scan's correlations; None if the host is older than 4.0 and has no rules."""
         if not self._has("tbl_scan_correlation_results_events"):
             return None
         rows = self._rows(
-            "SELECT c.id, c.title, c.rule_id, c.rule_name, c.rule_risk, c.rule_descr, count(*)"
-            " FROM tbl_scan_correlation_results c JOIN tbl_scan_correlation_results_events e ON e.correlation_id = c.id"
-            " WHERE c.scan_instance_id = ? GROUP BY c.id ORDER BY c.rowid",
+            "SELECT c.id, c.title, c.rule_id, c.rule_name, c.rule_risk, c.rule_descr, (SELECT count(*)"  # noqa: S608
+            " FROM tbl_scan_correlation_results_events e WHERE e.correlation_id = c.id)"
+            f" FROM tbl_scan_correlation_results c WHERE c.scan_instance_id = ?"
+            f" ORDER BY {self._sql.created.format('c')}",
             scan_id,
         )
-        return [Correlation(*row) for row in rows]
+        return [Correlation(*row) for row in rows if row[-1]]
 
     def evidence(self, scan_id: str, correlations: Iterable[Correlation]) -> Iterator[list[Source]]:
         """Yield the first events that each correlation rests on."""
         query = (
             f"SELECT {TYPE}, {DATA}, {FROM_MODULE}, {TEXT.format('r.hash')} FROM tbl_scan_correlation_results_events e"  # noqa: S608
             " JOIN tbl_scan_results r ON r.scan_instance_id = ? AND r.hash = e.event_hash"
-            " WHERE e.correlation_id = ? ORDER BY e.rowid LIMIT ?"
+            f" WHERE e.correlation_id = ? ORDER BY {self._sql.created.format('e')} LIMIT ?"
         )
-        with closing(self._open()) as connection:
+        with self._source.session() as read:
             for correlation in correlations:
-                rows = connection.execute(query, (scan_id, correlation.host_id, EVIDENCE_MAX)).fetchall()
-                yield [Source(*row) for row in rows]
+                yield [Source(*row) for row in read(query, scan_id, correlation.host_id, EVIDENCE_MAX)]
 
     def _has(self, table: str) -> bool:
-        return bool(self._rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", table))
+        return bool(self._rows(self._sql.has_table, table))
 
-    def _open(self) -> sqlite3.Connection:
-        try:
-            demand_database(self._path)  # SQLite would wait for a writer if this were a pipe
-        except OSError as error:
-            raise sqlite3.OperationalError(f"{error.filename}: {error.strerror}") from error
-        connection = sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, timeout=self._limit or 5.0)
-        connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
-        connection.create_function("exploited", 1, self._is_exploited)
-        if self._limit:
-            deadline = time.monotonic() + self._limit
-            connection.set_progress_handler(lambda: time.monotonic() > deadline, STEPS)
-        return connection
+    def _is_exploited(self, head: str | bytes | None) -> bool:
+        if not head:
+            return False
+        return self.enrichment.is_exploited(head if isinstance(head, str) else head.decode("utf-8", "replace"))
 
-    def _is_exploited(self, data: bytes | None) -> bool:
-        return self.enrichment.is_exploited((data or b"").decode("utf-8", "replace"))
-
-    def _severity_of(self, host_type: bytes, risk: int, exploited: int) -> Severity:
-        return self.enrichment.severities.of(host_type.decode("utf-8", "replace"), risk, bool(exploited))
+    def _counts_of(self, rows: Iterable[tuple[Any, ...]]) -> FindingCounts:
+        return FindingCounts(
+            (name, self._severity(name, risk, self._is_exploited(head)), number) for name, risk, head, number in rows
+        )
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
-        with closing(self._open()) as connection:
-            return connection.execute(query, values).fetchall()
+        with self._source.session() as read:
+            return list(read(query, *values))
 
 
-class DeletedDatabase(HostDatabase):
-    """Stand-in for a database whose file was deleted: it has no data."""
+def _source(address: str, limit: float | None) -> HostFile | HostServer:
+    if not is_server(address):
+        return HostFile(Path(address), limit)
+    if not has_driver():
+        raise HostDatabaseError(NO_DRIVER)
+    from sfwebhooks.scan.host_server import HostServer  # most hosts have a file, and no driver for servers
 
-    def findings(self, scan_id: str, hashes: Iterable[str]) -> Iterator[Finding]:
-        """Yield nothing."""
-        return iter(())
-
-    def all_findings(self, scan_id: str) -> Iterator[Finding]:
-        """Yield nothing."""
-        return iter(())
-
-    def false_positives(self, is_meant: Callable[[str], bool]) -> Iterator[tuple[str, str, str]]:
-        """Yield nothing."""
-        return iter(())
-
-    def worst(self, scan_id: str, number: int) -> list[TopFinding]:
-        """Return nothing."""
-        return []
-
-    def _rows(self, query: str, *values: Any) -> list[Any]:
-        return []
+    return HostServer(given_for(address), limit)
 
 
-def _counts_of(rows: Iterable[tuple[str, int, int, int]], severities: Severities) -> FindingCounts:
-    return FindingCounts(
-        (name, severities.of(name, risk, bool(exploited)), number) for name, risk, exploited, number in rows
+def _read_hashes(read: Read, scan_id: str, hashes: Collection[str]) -> dict[str, tuple[Any, ...]]:
+    """Return hash -> row of the findings with these hashes; of equal hashes the first."""
+    query = (
+        f"SELECT {COLUMNS} FROM tbl_scan_results WHERE scan_instance_id = ?"  # noqa: S608
+        f" AND (hash IN ({', '.join('?' * len(hashes))}){' OR hash IS NULL' if None in hashes else ''})"
     )
-
-
-def _finding(row: tuple[Any, ...], fetch: Callable[[str], Any]) -> Finding:
-    event_hash, event_type, data, module, generated, confidence, visibility, risk, parent = row
-    sources: list[Source] = []
-    source = fetch(parent)
-    while source and source[1] != ROOT and len(sources) < SOURCES_MAX:
-        sources.append(Source(source[1], source[2], source[3], source[0]))
-        source = fetch(source[8])
-    return Finding(event_type, data, module, event_hash, generated, confidence, visibility, risk,
-                   tuple(sources), recovered=True)  # fmt: skip
+    found: dict[str, tuple[Any, ...]] = {}
+    for row in read(query, scan_id, *hashes):
+        found.setdefault(row[0], row)
+    return found

@@ -22,6 +22,7 @@ from typing import Any
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, WebhookEvent, clean_text, id_of
 from sfwebhooks.own_secrets import masked_error
+from sfwebhooks.scan.host_address import database_secrets
 from sfwebhooks.scan.host_database import MODULE, HostDatabase
 from sfwebhooks.severity import Severity
 
@@ -172,7 +173,7 @@ def modules_failed(scan_id: str, database: HostDatabase) -> set[str]:
     """Return the modules of a scan, except our own, whose errors were collected or are in the host's log.
 
     Raises:
-        sqlite3.Error: the host's database cannot be read.
+        HostDatabaseError: the host's database cannot be read.
     """
     listener = LISTENERS.get(scan_id)
     heard = listener.failed if listener else set()
@@ -184,7 +185,7 @@ def modules_unset(scan_id: str, database: HostDatabase) -> set[str]:
     """Return the modules of a scan that logged that one of their settings is missing.
 
     Raises:
-        sqlite3.Error: the host's database cannot be read.
+        HostDatabaseError: the host's database cannot be read.
     """
     listener = LISTENERS.get(scan_id)
     found = map(UNSET.match, database.errors(scan_id, UNSET_BEGINNINGS))
@@ -228,6 +229,7 @@ def _in_traceback(frame: TracebackType | None) -> str:
 def _credentials(options: Mapping[str, Any]) -> Iterable[str]:
     """Yield the credentials in the host's options, its own and its modules'."""
     groups = [options, *(module["opts"] for module in options["__modules__"].values())]
+    yield from database_secrets(str(options.get("__database", "")))
     for name, value in (pair for group in groups for pair in group.items()):
         if isinstance(value, str) and len(value) >= CREDENTIAL_LEAST and CREDENTIALS.search(name):
             yield value

@@ -6,20 +6,21 @@ end per scan.
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
 from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.errors import HostDatabaseError
 from sfwebhooks.events import Scan, WebhookEvent, clean_text, lifecycle_id, timestamp
 from sfwebhooks.outbox.finding_counts import TopFinding
 from sfwebhooks.own_secrets import masked_error
 from sfwebhooks.redaction import for_everybody
 from sfwebhooks.scan.from_host import ScanResult
-from sfwebhooks.scan.host_database import ABORTED, FINISHED, READ_SECONDS, HostDatabase, not_output
+from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase, not_output
 from sfwebhooks.scan.host_log import credentials_of
+from sfwebhooks.scan.host_rows import ABORTED, FINISHED
 from sfwebhooks.severity import Severity
 from sfwebhooks.text import in_line
 
@@ -39,7 +40,7 @@ def started(scan: Scan, modules: Iterable[str] = ()) -> WebhookEvent:
         modules: modules of the scan, if the host's database does not have them yet.
     """
     at, used = time.time(), not_output(modules)
-    with suppress(sqlite3.Error):
+    with suppress(HostDatabaseError):
         database = HostDatabase(scan.database, READ_SECONDS)
         row = database.scan(scan.id)
         at = row.started if row and row.started else at

@@ -84,7 +84,7 @@ def missing_hashes(
 
     Raises:
         NotYetError: the deadline passed first.
-        sqlite3.Error: the host's database cannot be read.
+        HostDatabaseError: the host's database cannot be read.
         OutboxError: the outbox cannot be read.
     """
     scan, endpoints = earlier.scan, screen.endpoints

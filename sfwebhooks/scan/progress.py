@@ -4,14 +4,14 @@ out. `run` sends it.
 
 from __future__ import annotations
 
-import sqlite3
-
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.endpoints import subscribed_name
 from sfwebhooks.enrichment.enrichment import NO_ENRICHMENT, Enrichment
+from sfwebhooks.errors import HostDatabaseError
 from sfwebhooks.events import Scan, WebhookEvent, id_of, timestamp
 from sfwebhooks.outbox.finding_counts import FindingCounts
-from sfwebhooks.scan.host_database import OVER, READ_SECONDS, HostDatabase
+from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase
+from sfwebhooks.scan.host_rows import OVER
 from sfwebhooks.severity import Severity
 
 NAME = "scan_progress"
@@ -53,7 +53,7 @@ class Progress:
             if self._modules is None:
                 self._modules = self._database.modules(self._scan.id)
             standing = self._database.standing(self._scan.id)
-        except sqlite3.Error:  # the next report covers it
+        except HostDatabaseError:  # the next report covers it
             return None
         return self._event(*standing, now) if standing and standing[0] not in OVER else None
 

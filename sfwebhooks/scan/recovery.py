@@ -10,16 +10,14 @@ report_dead_scans  reports the ends of scans whose process is gone: their lock i
 from __future__ import annotations
 
 import logging
-import sqlite3
 import time
 from collections.abc import Container, Iterable, Iterator
 from itertools import chain, islice
 
 from sfwebhooks import pipeline
 from sfwebhooks.config.settings import Settings
-from sfwebhooks.errors import NotYetError, OutboxError, TargetBusyError
+from sfwebhooks.errors import HostDatabaseError, NotYetError, OutboxError, TargetBusyError
 from sfwebhooks.events import Scan, WebhookEvent, finding_id
-from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.store import Store
 from sfwebhooks.scan import from_host
 from sfwebhooks.scan.false_positives import screen_for
@@ -53,7 +51,7 @@ def replay_scan(
     Raises:
         NotYetError: the deadline passed first; accepted findings stay.
         OutboxError: the outbox cannot be written.
-        sqlite3.Error: the host's database cannot be read.
+        HostDatabaseError: the host's database cannot be read.
     """
     database = _database_of(scan, settings, outbox)
     screen = screen or screen_for(scan, settings.endpoints, database)
@@ -94,7 +92,7 @@ def _accept_all(events: Iterator[WebhookEvent], screen: Screen, outbox: Store, d
     new = 0
     while chunk := list(islice(events, REPLAY_CHUNK)):
         new += pipeline.accept(chunk, screen, outbox, time.time())
-        outbox.file.checkpoint()
+        outbox.database.checkpoint()
         if time.monotonic() > deadline:
             raise NotYetError(f"{new} deliveries were recovered, and more are left")
     return new
@@ -118,7 +116,7 @@ def report_end(
 
     Raises:
         NotYetError: the deadline passed first; accepted correlations stay.
-        sqlite3.Error: the host's database cannot be read.
+        HostDatabaseError: the host's database cannot be read.
         OutboxError: the outbox cannot be written.
     """
     database = _database_of(scan, settings, outbox)
@@ -134,13 +132,15 @@ def report_end(
 
 
 def running_scans(outbox: Store) -> dict[str, str]:
-    """Return the scans whose process lives, since it holds its lock: id -> digest of the settings.
+    """Return the scans whose process lives, since it holds its lock: id -> digest of the settings; empty for one on
+    another machine.
 
     Raises:
         OutboxError: the outbox or a lock cannot be read.
     """
-    locks = {scan.id: scan_lock(outbox.path, scan.id) for scan in outbox.scans.open_scans()}
-    return {scan_id: f"{lock.noted()} ".split(" ")[1] for scan_id, lock in locks.items() if not lock.is_free}
+    locks = {scan.id: outbox.locks.scan(scan.id) for scan in outbox.scans.open_scans()}
+    alive = {scan_id: lock for scan_id, lock in locks.items() if not lock.is_free}
+    return {id: "" if lock.machine else f"{lock.noted()} ".split(" ")[1] for id, lock in alive.items()}
 
 
 def report_dead_scans(outbox: Store, settings: Settings, stopped: Container[str] = ()) -> int:
@@ -153,8 +153,8 @@ def report_dead_scans(outbox: Store, settings: Settings, stopped: Container[str]
     """
     reported = 0
     for scan in outbox.scans.open_scans():
-        lock = scan_lock(outbox.path, scan.id)
-        if not lock.take():
+        lock = outbox.locks.scan(scan.id)
+        if outbox.locks.may_be_alive(scan.id) or not lock.take():
             continue
         mark = lock.noted().partition(" ")[0]
         lock.note(mark)  # without the dead scan's settings: nobody takes it for one that runs with them
@@ -169,7 +169,7 @@ def report_dead_scans(outbox: Store, settings: Settings, stopped: Container[str]
             late = "host_stopped" if mark in stopped else "process_died"
             reported += report_end(outbox, settings, scan, late=late, screen=screen) is not None
             lock.release(remove=True)
-        except sqlite3.Error as error:
+        except HostDatabaseError as error:
             log.warning(
                 "webhooks: the end of scan %s is not reported yet: its database cannot be read: %s", scan.id, error
             )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -17,27 +16,31 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from sfwebhooks import pipeline
 from sfwebhooks.config.following import SettingsFiles
 from sfwebhooks.config.settings import Settings, load
 from sfwebhooks.delivery.alerts import trouble_warning
 from sfwebhooks.delivery.background import ROUND_SECONDS, BackgroundWork
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.process import DeliveryProcess
+from sfwebhooks.delivery.proving import prove
 from sfwebhooks.delivery.status import summary
-from sfwebhooks.errors import FileReplacedError, NotYetError, OutboxBusyError, OutboxError
+from sfwebhooks.errors import (
+    HostBusyError,
+    HostDatabaseError,
+    NotYetError,
+    OutboxBusyError,
+    OutboxError,
+    OutboxReplacedError,
+)
 from sfwebhooks.events import Scan, WebhookEvent
-from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.finding_counts import FindingCounts
-from sfwebhooks.outbox.locks import scan_lock
-from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import permission_warnings
-from sfwebhooks.outbox.store import Store
 from sfwebhooks.scan.false_positives import screen_for
 from sfwebhooks.scan.findings import Finding, event_of_finding
-from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase, is_locked
+from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase
 from sfwebhooks.scan.host_log import LISTENERS
 from sfwebhooks.scan.host_log import event_of_error as error_event
+from sfwebhooks.scan.intake import Intake
 from sfwebhooks.scan.lifecycle import started
 from sfwebhooks.scan.outbox_failure import Pending
 from sfwebhooks.scan.parentage import own_mark
@@ -48,6 +51,8 @@ from sfwebhooks.scan.terms import Terms, terms_of
 log = logging.getLogger("spiderfoot.webhooks")
 #: the host's command line kills the scan's process 60 s after it sees the scan's end
 HOST_PATIENCE_SECONDS = 50.0
+#: seconds that asking the host for a scan's end may take
+END_SECONDS = 5.0
 #: most events that are committed together
 FLUSH_MAX = 500
 #: seconds between two warnings that the outbox could not be written if no event was missed
@@ -81,10 +86,11 @@ class ScanRun:
         #: names of the endpoints that have joined since the scan's start
         self._joined: set[str] = set()
         self._watch: Callable[[Terms], object] = lambda terms: None
-        path = folder / FILE
-        self._outbox: Store = Outbox(path, accepting=True, storage=settings.storage)
-        self._lock = scan_lock(path, scan.id)
-        self._dispatcher = Dispatcher(settings.endpoints, path, storage=settings.storage)
+        self._place = settings.place(folder)
+        self._intake = Intake(settings, folder, lambda: self._wake())
+        self._outbox, self._accept = self._intake.outbox, self._intake.accept
+        self._lock = self._outbox.locks.scan(scan.id)
+        self._dispatcher = Dispatcher(settings.endpoints, self._place, storage=settings.storage)
         self._delivery = delivery
         #: whether sending is left to the delivery process
         self._leaves = delivery is not None
@@ -96,7 +102,7 @@ class ScanRun:
         self.descriptions: dict[str, str] = {}
         self._pending = Pending()
         self._flushing = threading.Lock()
-        #: generation of the outbox file that has the scan; 0: none yet
+        #: generation of the outbox that has the scan; 0: none yet
         self._begun_in = 0
         self._trouble = ""
         #: whether the trouble may be over in a moment
@@ -115,7 +121,7 @@ class ScanRun:
             self._log.warning(
                 "webhooks: no endpoint can be used; sfwebhooks check says why, and backfill sends this scan later"
             )
-        with suppress(sqlite3.Error):
+        with suppress(HostDatabaseError):
             self.descriptions = HostDatabase(self.scan.database, READ_SECONDS).descriptions()
         self._read_false_positives()
         self._dispatcher.be_polite()
@@ -124,11 +130,11 @@ class ScanRun:
 
     def _read_false_positives(self) -> None:
         """Let what users marked as false positive be withheld; findings are sent if that cannot be read."""
-        host = HostDatabase(self.scan.database, READ_SECONDS)
         try:
+            host = HostDatabase(self.scan.database, READ_SECONDS)
             found = screen_for(self.scan, self.terms.screen.endpoints, host)
             self.terms = replace(self.terms, screen=found)
-        except sqlite3.Error as error:
+        except HostDatabaseError as error:
             self._log.warning("webhooks: findings that are marked as false positive in SpiderFoot are sent: %s", error)
 
     def watch(self, watch: Callable[[Terms], object]) -> None:
@@ -166,25 +172,40 @@ class ScanRun:
                 raise OutboxError(self._trouble)
             self._report_end(error, deadline)
             self._lock.release(remove=True)
-            self._dispatcher.wake()
-            self._dispatcher.linger(min(deadline, time.monotonic() + self.terms.settings.drain_timeout))
-            sender = 0
-            if self._delivery and self._dispatcher.next_at() <= time.time() + self.terms.settings.detach_timeout:
-                self._background.attempt(self._delivery.ensure)  # the one that there was may have been killed
-                sender = self._delivery.pid
-            words = summary(self._outbox, self.scan.id, time.time(), self.terms.settings, sender)
-            self._log.info("webhooks: %s", words)
-        except (OutboxError, NotYetError, sqlite3.Error) as trouble:
+            deadline = min(deadline, time.monotonic() + self.terms.settings.drain_timeout)
+            left = self._intake.forward(self.scan.id, deadline)
+            if left and self._delivery:
+                self._background.attempt(self._delivery.ensure)
+            if left:
+                self._log.warning("webhooks: %s", left)
+            else:
+                self._send_rest(deadline)
+        except (OutboxError, NotYetError, HostDatabaseError) as trouble:
             waiting = len(self._pending) + self._pending.missed
             how = "the next process" if self._begun_in else f"sfwebhooks backfill {self.scan.id} --endpoint NAME"
             self._log.error(
-                "webhooks: the end of this scan and %d events could not be stored; they will be sent by %s: %s",
+                "webhooks: the end of this scan and %d events could not be stored; %s reads them from SpiderFoot's"
+                " database: %s",
                 *(waiting, how, trouble),
             )
         finally:
             self._dispatcher.stop(seconds=0.5)
             self._lock.release()
-            self._outbox.close()
+            self._intake.close(seconds=0.5)
+
+    def _send_rest(self, deadline: float) -> None:
+        """Send what can be sent until the deadline (monotonic seconds), and log what is left."""
+        outbox, settings = self._dispatcher.outbox, self.terms.settings
+        self._dispatcher.wake()
+        self._dispatcher.linger(deadline)
+        if prove(outbox, settings.endpoints, time.time()):
+            self._dispatcher.wake()
+            self._dispatcher.linger(deadline)
+        sender = 0
+        if self._delivery and self._dispatcher.next_at() <= time.time() + settings.detach_timeout:
+            self._background.attempt(self._delivery.ensure)  # the one that there was may have been killed
+            sender = self._delivery.pid
+        self._log.info("webhooks: %s", summary(outbox, self.scan.id, time.time(), settings, sender))
 
     def _report_end(self, error: str, deadline: float) -> None:
         """Report the remaining errors and findings, then the end; retry while the outbox or the host's database is
@@ -196,15 +217,15 @@ class ScanRun:
                 self._report_errors()
                 self._outbox.write_withheld()
                 terms = self.terms
+                if self._intake.leave_end(self.scan, error, terms.settings):
+                    return
                 replay_scan(self._outbox, terms.settings, self.scan, deadline, terms.screen, self._joined)
-                if (
-                    self._outbox.file.generation() != self._begun_in
-                ):  # the file was lost meanwhile, with the replayed findings
+                if self._outbox.database.generation() != self._begun_in:  # it was lost, with the replayed findings
                     continue
                 report_end(self._outbox, terms.settings, self.scan, error, deadline=deadline, screen=terms.screen)
                 return
-            except (OutboxBusyError, FileReplacedError, sqlite3.Error) as trouble:
-                passes = not isinstance(trouble, sqlite3.Error) or is_locked(trouble)
+            except (OutboxBusyError, OutboxReplacedError, HostDatabaseError) as trouble:
+                passes = not isinstance(trouble, HostDatabaseError) or isinstance(trouble, HostBusyError)
                 if not passes or time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
@@ -219,9 +240,8 @@ class ScanRun:
                         self._begin_once()
                     events = self._pending.first(FLUSH_MAX) if self._pending.events else unstored
                     try:
-                        now, file = time.time(), self._begun_in
-                        added |= pipeline.accept(events, self.terms.screen, self._outbox, now, file=file) > 0
-                    except FileReplacedError:  # the scan has to begin in the new one
+                        added |= self._accept(events, self.terms.screen, now=time.time(), generation=self._begun_in) > 0
+                    except OutboxReplacedError:  # the scan has to begin in the new one
                         self._begun_in = 0
                         continue
                     if self._pending.events:
@@ -239,7 +259,13 @@ class ScanRun:
             finally:
                 for event in unstored:
                     self._pending.add(event)
-        if added and not self._leaves:
+        if added and not self._leaves:  # a step less than `_wake` on an event's way
+            self._dispatcher.wake()
+
+    def _wake(self) -> None:
+        """Let this process send, unless it leaves that to the delivery process."""
+        if not self._leaves:
+            self._intake.start()
             self._dispatcher.wake()
 
     def _report_trouble(self) -> None:
@@ -248,7 +274,7 @@ class ScanRun:
         missed, now = self._pending.missed, time.monotonic()
         warning = trouble_warning(self.scan, self._trouble, now - self._trouble_at, missed, time.time())
         if missed or now - self._warned_at >= TROUBLE_SECONDS:
-            pipeline.accept([warning], self.terms.screen, self._outbox, warning.at)
+            self._accept([warning], self.terms.screen, now=warning.at)
             self._warned_at = now
         self._log.warning("webhooks: the outbox can be written again: %s", warning.data["message"])
         self._trouble, self._pending.missed = "", 0
@@ -264,14 +290,14 @@ class ScanRun:
                 self._begin_once()
                 endpoints = self.terms.settings.endpoints
                 events = [error_event(error, self.scan, endpoints, listener.credentials) for error in errors]
-                pipeline.accept(events, self.terms.screen, self._outbox, time.time())
+                self._accept(events, self.terms.screen, now=time.time())
                 listener.drop(len(errors))
-        if errors and not self._leaves:
-            self._dispatcher.wake()
+        if errors:
+            self._wake()
 
     def _begin_once(self) -> None:
-        """Commit the scan's start; again if the file was set aside since."""
-        if not self._begun_in or self._begun_in != self._outbox.file.generation():
+        """Commit the scan's start; again if the outbox was set aside since."""
+        if not self._begun_in or self._begun_in != self._outbox.database.generation():
             self._begin()
 
     def _begin(self) -> None:
@@ -279,16 +305,14 @@ class ScanRun:
         self._lock.take()
         self._lock.note(f"{own_mark()} {self.terms.settings.digest} {os.getpid()}")
         event = started(self.scan, self._modules)
-        wanted, _ = self.terms.screen.of(event)
-        self._outbox.scans.begin_scan(self.scan, event, wanted, time.time())
-        self._begun_in = self._outbox.file.generation()
+        self._intake.begin(self.scan, event, self.terms.screen)
+        self._begun_in = self._outbox.database.generation()
 
     def _look_at_delivery(self) -> None:
         """Leave sending to the delivery process while there is one; not at URLs where this process has begun."""
         if self._delivery:
             self._leaves = self._delivery.pid != 0 and not any(queue.owned for queue in self._dispatcher.queues)
-            if not self._leaves:
-                self._dispatcher.wake()
+            self._wake()
 
     def _keep(self) -> None:
         """Do the work that must not delay a scan's events, each second; first start the delivery process, or report
@@ -297,6 +321,7 @@ class ScanRun:
             self._background.attempt(self._delivery.ensure)
             self._background.attempt(self._look_at_delivery)
         if not self._leaves:
+            self._intake.start()
             self._background.attempt(lambda: report_dead_scans(self._dispatcher.outbox, self.terms.settings))
         while not self._ended.is_set():
             self._background.attempt(self._follow_settings)
@@ -313,8 +338,11 @@ class ScanRun:
         before, old, ended_work = self.terms, self._dispatcher, self._background
         terms = terms_of(new, self.scan, before.screen)
         settings = terms.settings
+        if not settings.is_at(self._place):
+            text = "webhooks: the settings have another address for the outbox now; this scan keeps %s"
+            self._log.warning(text, self._place)
         settings.enrichment.report_to(self._log)
-        dispatcher = Dispatcher(settings.endpoints, self._outbox.path, storage=settings.storage)
+        dispatcher = Dispatcher(settings.endpoints, self._place, storage=settings.storage)
         dispatcher.be_polite()
         with self._flushing:
             if self._ended.is_set():  # its end is reported by the settings until now
@@ -326,6 +354,7 @@ class ScanRun:
             self._watch(terms)
             if self._delivery:
                 self._delivery.use(settings)
+            self._intake.use(settings)
             if self._begun_in and not self._trouble:
                 ended_work.attempt(self._begin)  # else the endpoints that joined get it at the end
         names = ", ".join(one.name for one in settings.endpoints) or "none"
@@ -335,8 +364,7 @@ class ScanRun:
         if self._delivery:
             self._background.attempt(self._delivery.ensure)
         self._look_at_delivery()
-        if not self._leaves:
-            self._dispatcher.wake()
+        self._wake()
 
     def _flush_pending(self) -> None:
         if self._pending or self._trouble:
@@ -351,7 +379,7 @@ class ScanRun:
         """Take the scan's lock again if its file was removed: other processes would report this scan as dead."""
         with self._flushing:
             if self._begun_in and not self._ended.is_set() and not self._lock.held and self._lock.take():
-                self._log.warning("webhooks: the lock file of this running scan was removed; created again")
+                self._log.warning("webhooks: the lock of this running scan was lost; it is held again")
 
     def _report_progress(self) -> None:
         """Report the scan's progress if that is due, its end is not reported, and the outbox is not in trouble."""
@@ -361,14 +389,13 @@ class ScanRun:
         with self._flushing:
             if not self._ended.is_set():  # else the end may be reported already
                 self._begin_once()
-                pipeline.accept([event], self.terms.screen, self._outbox, event.at)
-        if not self._leaves:
-            self._dispatcher.wake()
+                self._accept([event], self.terms.screen, now=event.at)
+        self._wake()
 
     def _deadline(self) -> float:
         """Return the time at which this process has to stop working for us, in monotonic seconds."""
-        with suppress(sqlite3.Error):
-            row = HostDatabase(self.scan.database).scan(self.scan.id)
+        with suppress(HostDatabaseError):
+            row = HostDatabase(self.scan.database, END_SECONDS).scan(self.scan.id)
             if row and row.ended:
                 return time.monotonic() + max(0.0, row.ended + HOST_PATIENCE_SECONDS - time.time())
         return time.monotonic() + self.terms.settings.drain_timeout

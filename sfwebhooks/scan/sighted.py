@@ -6,19 +6,20 @@ accepted events.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from operator import attrgetter
 
+from sfwebhooks.errors import HostDatabaseError
 from sfwebhooks.events import Scan
 from sfwebhooks.fingerprints import of_correlation, of_event
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.sighting_list import Sighting
 from sfwebhooks.scan.correlations import FOUND
 from sfwebhooks.scan.findings import Finding, event_of_finding
-from sfwebhooks.scan.host_database import DATABASE, HostDatabase
+from sfwebhooks.scan.host_address import current_database
+from sfwebhooks.scan.host_database import HostDatabase
 
 #: seconds for which each scan's findings are searched in the host's database, and events that are in the outbox
 LOOK_SECONDS = 3.0
@@ -46,8 +47,8 @@ def _data_in(scan_id: str, left: dict[bytes, str], outbox: Outbox, target: str) 
     """Yield fingerprints that a scan saw, with their data; `left` has their types, and in the end those not found."""
     known = outbox.scans.scan(scan_id)
     scan = known[0] if known and known[0].target else Scan(scan_id, "", target, "")
-    with suppress(sqlite3.Error):  # deleted, locked, or too slow
-        path = scan.database or str(outbox.path.parent / DATABASE)
+    with suppress(HostDatabaseError):  # deleted, locked, or too slow
+        path = scan.database or current_database(outbox.path.parent)
         yield from _taken(left, _from_host(HostDatabase(path, LOOK_SECONDS), scan, {*left.values()}))
     if left:
         yield from _taken(left, _from_outbox(outbox, scan_id))

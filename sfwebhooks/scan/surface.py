@@ -15,15 +15,17 @@ from typing import Any
 
 from sfwebhooks import fingerprints
 from sfwebhooks.errors import NotYetError
-from sfwebhooks.events import Scan, WebhookEvent, lifecycle_id, timestamp
+from sfwebhooks.events import Scan, WebhookEvent, id_of, lifecycle_id, timestamp
 from sfwebhooks.outbox.sightings import Surface
+from sfwebhooks.outbox.tickets import GoneSubject
 from sfwebhooks.redaction import for_everybody
 from sfwebhooks.scan.findings import SOURCE_MAX, event_of_finding
 from sfwebhooks.scan.from_host import ScanResult
 from sfwebhooks.scan.host_database import HostDatabase
 from sfwebhooks.screening import COMPARISON
 from sfwebhooks.severity import Severity
-from sfwebhooks.text import counted, moment
+from sfwebhooks.text import amount, counted, moment
+from sfwebhooks.ticketing import GONE
 
 #: findings of each part that are named
 ITEMS_MAX = 20
@@ -87,7 +89,7 @@ def surface_event(
 
     Raises:
         NotYetError: the deadline passed first.
-        sqlite3.Error: the host's database cannot be read.
+        HostDatabaseError: the host's database cannot be read.
     """
     earlier = replace(scan, id=found.previous or "")
     new, gone = (_side(database, one, dict(keys), deadline) for one, keys in ((scan, found.new), (earlier, found.gone)))
@@ -109,6 +111,22 @@ def surface_event(
     return WebhookEvent(lifecycle_id(scan.id, "surface"), COMPARISON, new.worst, at, data, scan)
 
 
+def gone_event(scan: Scan, endpoint: str, gone: GoneSubject, at: float) -> WebhookEvent:
+    """Return the event that closes the ticket of a tracker.
+
+    Args:
+        endpoint: name of the tracker.
+        at: epoch seconds of the scan's end.
+    """
+    name = gone.ticket.name
+    words = f"{name} is about what the last {amount(gone.missed, 'comparable scan')} did not find any more."
+    if not gone.missed:
+        words = f"{name} is about what is a false positive or muted."
+    data: Json = {**scan.about, "message": words, "ticket": name, "missed": gone.missed}
+    its_id = id_of(f"ticket/{scan.id}/{endpoint}/{gone.subject}")
+    return WebhookEvent(its_id, GONE, Severity.INFO, at, data, scan, subject=gone.subject)
+
+
 def scanned(database: HostDatabase, scan: Scan, deadline: float) -> Iterator[WebhookEvent]:
     """Yield the events of all of a scan's findings in the host's database, without their sources.
 
@@ -117,7 +135,7 @@ def scanned(database: HostDatabase, scan: Scan, deadline: float) -> Iterator[Web
 
     Raises:
         NotYetError: the deadline passed first.
-        sqlite3.Error: the host's database cannot be read.
+        HostDatabaseError: the host's database cannot be read.
     """
     for number, finding in enumerate(database.all_findings(scan.id), 1):
         yield event_of_finding(finding, scan, "", database.enrichment)

@@ -23,14 +23,16 @@ from sfwebhooks.outbox.store import Store
 from sfwebhooks.reasons import Withheld
 from sfwebhooks.scan import correlations
 from sfwebhooks.scan.from_host import ScanResult
-from sfwebhooks.scan.host_database import FINISHED, HostDatabase, ScanRow
+from sfwebhooks.scan.host_database import HostDatabase
+from sfwebhooks.scan.host_rows import FINISHED, ScanRow
 from sfwebhooks.scan.missing import CHUNK, Earlier
-from sfwebhooks.scan.surface import scanned, surface_event
+from sfwebhooks.scan.surface import gone_event, scanned, surface_event
 from sfwebhooks.screening import COMPARISON, CORRELATION, Screen, Wanted
 from sfwebhooks.severity import Severity
+from sfwebhooks.ticketing import GONE
 
-#: the reasons that are counted here; what the outbox itself refuses, it counts
-COUNTED = frozenset(Withheld) - {Withheld.OUTBOX_FULL, Withheld.UNWRITABLE}
+#: the reasons that are counted here; what the outbox itself refuses, it counts, and the forwarder what it sets aside
+COUNTED = frozenset(Withheld) - {Withheld.OUTBOX_FULL, Withheld.UNWRITABLE, Withheld.SET_ASIDE}
 #: name of the event that reports a scan's end -> why the scan is compared with no other
 INCOMPLETE = {"scan_completed": "", "scan_aborted": "aborted", "scan_failed": "failed"}
 
@@ -38,7 +40,7 @@ INCOMPLETE = {"scan_completed": "", "scan_aborted": "aborted", "scan_failed": "f
 class Survey:
     """The survey of a scan.
 
-    All methods raise OutboxError, sqlite3.Error (the host's database cannot be read) and NotYetError (the deadline
+    All methods raise OutboxError, HostDatabaseError (the host's database cannot be read) and NotYetError (the deadline
     passed first).
 
     Args:
@@ -76,8 +78,11 @@ class Survey:
         Args:
             end: the event that reports the scan's end.
         """
-        if any(one.only_new or wants_comparison(one) for one in self._screen.endpoints):
+        trackers = [one for one in self._screen.endpoints if one.ticket_per]
+        if trackers or any(one.only_new or wants_comparison(one) for one in self._screen.endpoints):
             self._compare(end, result)
+        for tracker in trackers:
+            self._close_tickets(tracker, end)
         return self.count()
 
     def count(self) -> Mapping[str, int]:
@@ -122,6 +127,14 @@ class Survey:
         wanted = self._lacking(event, set())
         if wanted:
             self._outbox.accept([(event, wanted)], time.time())
+
+    def _close_tickets(self, tracker: Endpoint, end: WebhookEvent) -> None:
+        """Accept an event for each ticket of a tracker at the target that is about what is gone."""
+        dismissed = self._screen.false_positives.union(self._earlier.muted_for_all)
+        gone = self._outbox.tickets.gone(tracker, self._scan, dismissed)
+        events = (gone_event(self._scan, tracker.name, one, end.at) for one in gone)
+        while chunk := [*islice(events, CHUNK)]:
+            self._outbox.accept([(event, [Wanted(tracker.name, GONE)]) for event in chunk], time.time())
 
     def _meant(self, found: Surface) -> Surface:
         """Return a comparison without correlations, which may be lost with a killed process, and without what users

@@ -10,7 +10,6 @@ more when it is over. Nothing from before the first look is sent.
 from __future__ import annotations
 
 import logging
-import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -20,7 +19,7 @@ from typing import Any
 from sfwebhooks.catalogue import WATCH_TYPES
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.endpoints import subscribed_name
-from sfwebhooks.errors import OutboxError
+from sfwebhooks.errors import HostDatabaseError, OutboxError
 from sfwebhooks.events import WebhookEvent, id_of
 from sfwebhooks.expectations import LOCAL, PAST_SECONDS, Expectation, Missed, is_made_up, missed
 from sfwebhooks.outbox.store import Store
@@ -91,7 +90,7 @@ class Watch:
             now: epoch seconds.
 
         Raises:
-            sqlite3.Error: the host's database cannot be read; nothing was committed.
+            HostDatabaseError: the host's database cannot be read; nothing was committed.
             OutboxError: the outbox cannot be used.
         """
         if not self.is_needed:
@@ -277,7 +276,7 @@ def look_at_scans(settings: Settings, outbox: Store) -> str:
     """
     try:
         Watch(settings, outbox).look(time.time())
-    except sqlite3.Error as error:
+    except HostDatabaseError as error:
         return f"scans are not watched now: SpiderFoot's database cannot be read: {error}"
     except OutboxError:
         raise

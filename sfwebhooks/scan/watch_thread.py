@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing
-from pathlib import Path
 from typing import Callable
 
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.log_once import Trouble
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.postgres.dsn import Place
 from sfwebhooks.scan.watch import look_at_scans
 
 #: seconds between two looks
@@ -24,12 +24,12 @@ class WatchThread:
     """Looks at all scans once a minute, the first time at once.
 
     Args:
-        path: the outbox.
+        place: of the outbox.
         settings: the current ones.
     """
 
-    def __init__(self, path: Path, settings: Callable[[], Settings]) -> None:
-        self._path = path
+    def __init__(self, place: Place, settings: Callable[[], Settings]) -> None:
+        self._place = place
         self._settings = settings
         self._trouble = Trouble(over="scans are watched again")
         self._thread: threading.Thread | None = None
@@ -46,7 +46,7 @@ class WatchThread:
 
     def _run(self, stop: threading.Event) -> None:
         while True:
-            with closing(Outbox(self._path, storage=self._settings().storage)) as outbox:
+            with closing(Outbox(self._place, storage=self._settings().storage)) as outbox:
                 try:
                     trouble = look_at_scans(self._settings(), outbox)
                 except OutboxError as error:

@@ -7,28 +7,26 @@ import errno
 import ipaddress
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
 from sfwebhooks import files
-from sfwebhooks.catalogue import type_named
 from sfwebhooks.config import settings as config
 from sfwebhooks.config.endpoint import sourced
-from sfwebhooks.config.values import nearest, receiver_secrets, whole_number
-from sfwebhooks.endpoints import EVENT_NAMES, Endpoint
-from sfwebhooks.errors import ConfigError, SelectionError
-from sfwebhooks.events import Delivery, clean_text
-from sfwebhooks.examples import example, example_of_type, readdressed
+from sfwebhooks.config.location import disabled, find_file, missing, named
+from sfwebhooks.config.values import receiver_secrets, whole_number
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.errors import ConfigError
+from sfwebhooks.events import clean_text
 from sfwebhooks.host.hosts import used_folder
-from sfwebhooks.scan.host_database import saved_options
-from sfwebhooks.severity import SEVERITY_OF_TYPE, Severities
-from sfwebhooks.text import epoch_of
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.postgres.dsn import Place
+from sfwebhooks.scan.host_address import use_database
+from sfwebhooks.scan.own_host import saved_options
 
 T = TypeVar("T")
 
@@ -109,7 +107,9 @@ def settings(given: argparse.Namespace) -> config.Settings:
     Raises:
         ConfigError: there is no configuration.
     """
-    return config.load(settings_file(given))
+    found = config.load(settings_file(given))
+    use_database(found.host_database)
+    return found
 
 
 def settings_file(given: argparse.Namespace) -> Path:
@@ -119,11 +119,11 @@ def settings_file(given: argparse.Namespace) -> Path:
         ConfigError: there is none.
     """
     if given.config:
-        return config.named(given.config)
+        return named(given.config)
     place = folder(given)
-    path = config.find_file(saved_options(place).get("config", ""), place)
+    path = find_file(saved_options(place).get("config", ""), place)
     if path is None:
-        raise config.missing(place)
+        raise missing(place)
     return path
 
 
@@ -132,6 +132,16 @@ def known_settings(given: argparse.Namespace) -> config.Settings | None:
     with suppress(ConfigError):
         return settings(given)
     return None
+
+
+def outbox_place(given: argparse.Namespace) -> Place:
+    """Return where the outbox is: as the settings that the command line names say, without settings in the data folder.
+
+    Raises:
+        ConfigError: there is no such folder, or a mistake in the settings makes the place unknown.
+    """
+    found, place = known_settings(given), folder(given)
+    return found.place(place) if found else place / FILE
 
 
 def said(parse: Callable[[str], T]) -> Callable[[str], T]:
@@ -176,7 +186,7 @@ def demand_sending(found: config.Settings | None = None) -> None:
     Raises:
         ConfigError: the environment or the given settings switch it off.
     """
-    if config.disabled():
+    if disabled():
         raise ConfigError("SFWEBHOOKS_DISABLED is set: nothing is sent")
     if found and found.enabled is False:
         raise ConfigError(f"{found.file}: webhooks are off (enabled = false): nothing is sent")
@@ -188,38 +198,7 @@ def endpoint_named(given: argparse.Namespace, name: str) -> Endpoint:
     Raises:
         ConfigError: there is no configuration, or no usable endpoint of that name in it.
     """
-    found = settings(given)
-    endpoints = {endpoint.name: endpoint for endpoint in found.endpoints}
-    if name in (endpoint.name for endpoint in found.off):
-        raise ConfigError(f'endpoint "{name}" is off (enabled = false in its section); sfwebhooks enable {name}')
-    if name in found.unused:
-        raise ConfigError(f'endpoint "{name}" cannot be used because its settings have a mistake: sfwebhooks check')
-    if name not in endpoints:
-        there_are = f"there are: {', '.join(endpoints) or 'none'}"
-        raise ConfigError(f'there is no endpoint "{name}"; {there_are}.{nearest(name, endpoints)}')
-    return endpoints[name]
-
-
-def named_example(word: str, endpoint: Endpoint, severities: Severities | None = None) -> Delivery:
-    """Return the example of the event type that the command line names, as it would be to an endpoint.
-
-    Args:
-        severities: with these, it may also be a finding type of the host.
-
-    Raises:
-        SelectionError: there is no such type.
-    """
-    entry = type_named(word)
-    if entry:
-        made = example(entry, word)
-    elif severities and word in SEVERITY_OF_TYPE:
-        made = example_of_type(word, severities)
-    else:
-        theirs = nearest(word.upper(), SEVERITY_OF_TYPE) if severities else ""
-        raise SelectionError(
-            f"no event type is called {word!r}.{nearest(word.lower(), EVENT_NAMES) or theirs} See sfwebhooks events."
-        )
-    return readdressed(replace(made, name=endpoint.name_for(made.event) or made.name), endpoint)
+    return settings(given).usable(name)
 
 
 def named_content(name: str, most: int) -> bytes:
@@ -273,13 +252,3 @@ def known_secrets(texts: Sequence[str]) -> list[str]:
         return [secret.reveal() for text in texts for secret in receiver_secrets(text)]
     except ValueError as error:
         raise ConfigError(f"--secret: {error}") from error
-
-
-def parsed_time(text: str) -> float:
-    """Read a time: epoch seconds, or ISO 8601, in UTC unless it has an offset."""
-    if re.fullmatch(r"\d{1,11}(\.\d+)?", text, re.ASCII):
-        return float(text)
-    try:
-        return epoch_of(text)
-    except ValueError as error:
-        raise ValueError("expected epoch seconds, or a time such as 2026-11-21T10:00 (UTC)") from error

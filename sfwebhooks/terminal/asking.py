@@ -19,7 +19,7 @@ def can_ask() -> bool:
     return bool(sys.stdin and sys.stdin.isatty() and sys.stdout.isatty())
 
 
-def answer(question: str, default: str = "", parse: Callable[[str], object] = str) -> str:
+def typed_answer(question: str, default: str = "", parse: Callable[[str], object] = str) -> str:
     """Return an answer that can be parsed; an empty one is the default.
 
     Raises:
@@ -45,7 +45,7 @@ def confirmed(question: str, default: bool) -> bool:
         ConfigError: there is none.
     """
     shown = "Y/n" if default else "y/N"
-    given = answer(question, shown, _demand_decision)
+    given = typed_answer(question, shown, _demand_decision)
     return default if given == shown else given.lower() in YES
 
 

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 from rich.console import Console
 from rich.text import Text
 
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.events import timestamp
-from sfwebhooks.outbox.listing import Record
+from sfwebhooks.inspection.fields import SHORT, Counts, counted_deliveries, fields_of, total
+from sfwebhooks.outbox.records import Record
 from sfwebhooks.retry import State
-from sfwebhooks.terminal.output import as_json, plain, show_result, stacked, table
-from sfwebhooks.text import amount, in_line
+from sfwebhooks.terminal.output import as_json, plain, show_end, show_result, stacked, table
+from sfwebhooks.text import in_line
 
 #: terminal width from which a line shows every column
 WIDE = 150
 #: width of a pipe: one line per delivery, however long the names are
 PIPE = 2000
-#: characters of an id that a terminal shows; commands accept them in place of the whole id
-SHORT = 8
 #: characters of a reply in a line
 REPLY = 60
-#: endpoint -> state -> number of deliveries
-Counts = Mapping[str, Mapping[str, int]]
 COLOURS = {State.WAITING: "yellow", State.DELIVERED: "green", State.DEAD: "red"}
 #: heading -> cell of a delivery
 CELLS: dict[str, Callable[[Record, Console], Text]] = {
@@ -101,55 +97,6 @@ def reply(attempt: Attempt | None) -> str:
     return in_line(attempt.excerpt, REPLY) if attempt else ""
 
 
-def fields_of(record: Record) -> dict[str, Any]:
-    """Return a delivery's fields for --json; times are RFC 3339."""
-    waits = record.state is State.WAITING
-    return {
-        "delivery": record.id,
-        "event": record.event_id,
-        "endpoint": record.endpoint,
-        "name": record.name,
-        "type": record.type,
-        "severity": record.severity.label,
-        "scan": record.scan_id,
-        "target": record.target,
-        "series": record.series,
-        "sequence": record.sequence,
-        "state": record.state.value,
-        "reason": record.reason,
-        "attempts": record.attempts,
-        "tries": record.tries,
-        "replays": record.replays,
-        "batch": record.batch,
-        "accepted_at": timestamp(record.accepted_at),
-        "due_at": timestamp(record.due_at) if waits else None,
-        "settled_at": None if record.settled_at is None else timestamp(record.settled_at),
-        "last_attempt": record.last and fields_of_attempt(record.last),
-    }
-
-
-def fields_of_attempt(attempt: Attempt) -> dict[str, Any]:
-    """Return an attempt's fields for --json."""
-    return {
-        "at": timestamp(attempt.at),
-        "seconds": round(attempt.seconds, 3),
-        "status": attempt.status,
-        "reason": attempt.reason,
-        "trigger": attempt.trigger,
-        "excerpt": attempt.excerpt,
-    }
-
-
-def counted_deliveries(number: int) -> str:
-    """Return a number of deliveries in words."""
-    return amount(number, "delivery", "deliveries")
-
-
-def total(counts: Counts) -> int:
-    """Return the sum of all counts."""
-    return sum(sum(states.values()) for states in counts.values())
-
-
 def print_left(number: int, out: Console) -> None:
     """Print how many of the chosen deliveries are not deleted, and why."""
     if number:
@@ -187,6 +134,4 @@ def print_records(
         return
     if shown:
         print_table(shown, headings, out)
-    if not given.quiet:
-        more = f" Only {given.limit} are shown: --limit N shows more." if len(found) > given.limit else ""
-        out.print(plain(f"Times are UTC.{more}" if shown else "No deliveries."))
+    show_end(given, out, len(found), "No deliveries.")

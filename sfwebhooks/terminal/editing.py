@@ -7,30 +7,21 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sfwebhooks.config.draft import MISTAKES_MAX
-from sfwebhooks.config.editing import Edit, as_read, edited, refused_mistakes
-from sfwebhooks.config.endpoint import NAME, NAME_RULE, secret_text
+from sfwebhooks.config.applying import NEW, apply_edit
+from sfwebhooks.config.editing import Edit
+from sfwebhooks.config.endpoint import secret_text
 from sfwebhooks.config.exposure import exposed, is_source
+from sfwebhooks.config.lists import words
 from sfwebhooks.config.options import OPEN_OPTIONS, all_options, option_for
-from sfwebhooks.config.rewriting import rewrite
-from sfwebhooks.config.settings import Settings, load_text
-from sfwebhooks.config.values import nearest, secrets, url, words
-from sfwebhooks.config.warnings import open_to_others
-from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.config.settings import Settings
+from sfwebhooks.config.values import nearest, secrets, url
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import clean_text, printable
-from sfwebhooks.files import is_deleted
-from sfwebhooks.network.tls import tls_problem
 from sfwebhooks.own_secrets import shown_name
-from sfwebhooks.signing_keys import new_whsec
 from sfwebhooks.terminal.arguments import settings_file
 from sfwebhooks.terminal.asking import can_ask, secret_answer
 from sfwebhooks.terminal.output import console, plain
-from sfwebhooks.terminal.secret_file import write_secret
 from sfwebhooks.text import amount
-
-#: the value of --secret for one that is generated
-NEW = "new"
 
 
 def add_values(command: argparse.ArgumentParser) -> None:
@@ -118,17 +109,6 @@ def demand_url(text: str, folder: Path) -> None:
     url(secret_text(text, folder) if is_source(text) else text)
 
 
-def demand_private(path: Path) -> None:
-    """Check that a file may get a secret.
-
-    Raises:
-        ConfigError: others can read or change it.
-    """
-    problem = open_to_others(path, is_secret=True)
-    if problem:
-        raise ConfigError(problem)
-
-
 def write_edit(given: argparse.Namespace, edit: Edit, out: Console, words: str) -> Settings:
     """Write an edit to the configuration file that the command line names, and print that it was written.
 
@@ -139,89 +119,26 @@ def write_edit(given: argparse.Namespace, edit: Edit, out: Console, words: str) 
         ConfigError: it is refused; the file is as it was.
     """
     path = settings_file(given)
-    seen: list[Settings] = []
-    values = dict(edit.values)
-    typed = [key for key, text in values.items() if text and text != NEW and exposed(key, text)]
-    if typed:
-        demand_private(path)
-    made = _new_secret(path, edit, values)
-    edit = Edit(edit.name, values, edit.is_new, edit.is_removed)
-
-    def changed(text: str) -> str:
-        result = edited(text, edit, path)
-        before, after = (load_text(path, as_read(one)) for one in (text, result))
-        _demand_valid(before, after, edit)
-        seen[:] = [before, after]
-        return result
-
-    try:
-        backup = rewrite(path, changed)
-    except BaseException:
-        if made:
-            made.unlink()
-        raise
-    before, after = seen
-    if made:
-        out.print(plain(f"Generated {made}: the receiver needs this secret as well."))
-    if backup is None:
-        out.print(plain(f"{'Else nothing' if made else 'Nothing'} was changed: {path} has these settings already."))
-        return after
-    where = backup.name if backup.parent == path.absolute().parent else backup
+    done = apply_edit(path, lambda _: edit)
+    if done.generated:
+        out.print(plain(f"Generated {done.generated}: the receiver needs this secret as well."))
+    if done.backup is None:
+        nothing = "Else nothing" if done.generated else "Nothing"
+        out.print(plain(f"{nothing} was changed: {path} has these settings already."))
+        return done.after
+    where = done.backup.name if done.backup.parent == path.absolute().parent else done.backup
     out.print(plain(f"{words} {edit.name} in {path}; the previous version is {where}."))
-    if typed:
-        keys = " and ".join(typed)
+    if done.clear:
+        keys = " and ".join(done.clear)
         out.print(plain(f"It has {keys} in clear; file:PATH as the value keeps a secret in its own file."))
     out.print("Running senders and scans use the new settings within seconds.")
     problems = console()
-    for warning in after.warnings:
-        if warning not in before.warnings:
-            problems.print(plain(f"warning: {warning}", "yellow"))
-    if after.mistakes:
-        out.print(plain(f"The file has {amount(len(after.mistakes), 'older mistake')}: sfwebhooks check", "yellow"))
-    return after
-
-
-def secret_file(path: Path, name: str) -> Path:
-    """Return the file of an endpoint's generated secret, next to the settings."""
-    return path.absolute().with_name(f"{name}.secret")
-
-
-def _new_secret(path: Path, edit: Edit, values: dict[str, str | None]) -> Path | None:
-    """Generate the secret that an edit asks for, in a file next to the settings; return its path."""
-    if values.get("secret") != NEW:
-        return None
-    if not NAME.fullmatch(edit.name):
-        raise ConfigError(NAME_RULE)
-    file = secret_file(path, edit.name)
-    if not is_deleted(file):
-        raise ConfigError(f"{file} exists: --secret file:{file.name} uses it")
-    write_secret(file, new_whsec())
-    values["secret"] = f"file:{file.name}"
-    return file
-
-
-def _demand_valid(before: Settings, after: Settings, edit: Edit) -> None:
-    """Check that `sfwebhooks check` would find no new mistake.
-
-    Raises:
-        ConfigError: it would.
-    """
-    if len(before.mistakes) >= MISTAKES_MAX:
-        raise ConfigError(
-            f"the file has {MISTAKES_MAX} mistakes or more: correct them in an editor, see sfwebhooks check"
-        )
-    mistakes = list(map(str, refused_mistakes(before, after, edit)))
-    now, then = _endpoint(after, edit.name), _endpoint(before, edit.name)
-    if now and not mistakes:
-        problem = tls_problem(now)
-        if problem and not (then and tls_problem(then)):
-            mistakes.append(f"[webhooks.{edit.name}] {problem}")
-    if mistakes:
-        raise ConfigError(f"nothing was changed, because check would find this mistake: {'; '.join(mistakes)}")
-
-
-def _endpoint(found: Settings, name: str) -> Endpoint | None:
-    return next((one for one in found.known if one.name == name and not one.mistake), None)
+    for warning in done.warnings:
+        problems.print(plain(f"warning: {warning}", "yellow"))
+    if done.after.mistakes:
+        older = amount(len(done.after.mistakes), "older mistake")
+        out.print(plain(f"The file has {older}: sfwebhooks check", "yellow"))
+    return done.after
 
 
 def known_url(text: str, folder: Path) -> str:

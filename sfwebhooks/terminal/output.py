@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from collections.abc import Container, Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -14,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sfwebhooks.events import printable
+from sfwebhooks.outbox.postgres.dsn import Place
 
 #: characters of a line of a table in a pipe or a file
 WIDTH = 240
@@ -36,9 +36,11 @@ def beside(out: Console, wants_json: bool) -> Console:
     return Console(stderr=True, highlight=False) if wants_json else out
 
 
-def no_outbox(path: Path) -> str:
+def no_outbox(place: Place) -> str:
     """Return the text for an outbox that does not exist."""
-    return f"There is no outbox {path}: no scan has had webhooks yet; sfwebhooks doctor says whether the next one will."
+    return (
+        f"There is no outbox {place}: no scan has had webhooks yet; sfwebhooks doctor says whether the next one will."
+    )
 
 
 def table(*columns: str, whole: Container[str] = ()) -> Table:
@@ -80,6 +82,18 @@ def note(words: str) -> None:
 def as_json(found: dict[str, Any]) -> str:
     """Return an object as one line of ASCII JSON, without control characters for the terminal."""
     return json.dumps(found)
+
+
+def show_end(given: argparse.Namespace, out: Console, number: int, nothing: str) -> None:
+    """Print below a table, unless --quiet is given, in which zone its times are, and whether --limit has left rows out.
+
+    Args:
+        number: of rows; one more than the limit means that there are others.
+        nothing: what is printed if there are none.
+    """
+    if not given.quiet:
+        more = f" Only {given.limit} are shown: --limit N shows more." if number > given.limit else ""
+        out.print(plain(f"Times are UTC.{more}" if number else nothing))
 
 
 def show_result(given: argparse.Namespace, out: Console, fields: Mapping[str, Any], *lines: str) -> None:

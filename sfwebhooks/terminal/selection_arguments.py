@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -11,17 +10,16 @@ from fnmatch import fnmatchcase
 
 from rich.console import Console
 
-from sfwebhooks.catalogue import type_named
-from sfwebhooks.config.values import nearest, seconds, whole_number
+from sfwebhooks.config.values import nearest, whole_number
 from sfwebhooks.endpoints import EVENT_NAMES
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import clean_text
-from sfwebhooks.files import is_deleted
-from sfwebhooks.outbox.file import FILE
+from sfwebhooks.inspection.choosing import event_type, past_time
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.postgres.dsn import is_missing
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
-from sfwebhooks.terminal.arguments import add_config, add_json, folder, parsed_time, said
+from sfwebhooks.terminal.arguments import add_config, add_json, outbox_place, said
 from sfwebhooks.terminal.output import beside, console, no_outbox, plain
 from sfwebhooks.terminal.progress_bar import bar_of_changes
 
@@ -58,24 +56,6 @@ def add_choice(command: argparse.ArgumentParser) -> None:
     command.set_defaults(stopped="changes made so far are kept; run the same command again for the rest")
 
 
-def past_time(text: str) -> float:
-    """Read a time in the past as epoch seconds: a duration ago, or as `parsed_time` does."""
-    try:
-        return time.time() - seconds(text)
-    except ValueError:
-        pass
-    try:
-        return parsed_time(text)
-    except ValueError as error:
-        raise ValueError("expected a duration such as 2h or 7d, or a time such as 2026-11-21T10:00 (UTC)") from error
-
-
-def event_type(text: str) -> str:
-    """Read an event type; an alias becomes its name, under which deliveries are stored."""
-    entry = type_named(text)
-    return entry.name if entry else clean_text(text)
-
-
 def selection(given: argparse.Namespace, *states: State) -> Selection:
     """Return the filters of the command line.
 
@@ -110,14 +90,14 @@ def on_outbox(work: Work, changes: bool = False, listing: bool = False) -> Calla
     """
 
     def run(given: argparse.Namespace) -> int:
-        path, out = folder(given) / FILE, console()
-        if is_deleted(path):
-            nothing = no_outbox(path)
+        place, out = outbox_place(given), console()
+        if is_missing(place):
+            nothing = no_outbox(place)
             if changes and (given.ids or given.endpoint or given.scan):
                 raise SelectionError(nothing)
             beside(out, given.json).print(plain(nothing), soft_wrap=True)
             return 0
-        with closing(Outbox(path, listing=listing)) as records:
+        with closing(Outbox(place, listing=listing)) as records:
             unknown = list(_unknown(given, records))
             if unknown and changes:
                 raise SelectionError(" ".join(unknown))

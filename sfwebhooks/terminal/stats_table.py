@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from sfwebhooks.events import timestamp
-from sfwebhooks.outbox.listing import Backlog
-from sfwebhooks.outbox.statistics import Figures
+from sfwebhooks.inspection.counting import EndpointRow, Round
 from sfwebhooks.reasons import WITHHELD_WORDS
 from sfwebhooks.terminal.output import GAP, plain, table
 from sfwebhooks.text import amount, brief_duration, moment
@@ -22,36 +19,6 @@ FRAME_LINES = 7
 NAME = 8
 LEGEND = "failed: attempts. waiting: now. p50, p95: time from acceptance to delivery."
 LEGEND_OF_ATTEMPTS = " attempt: time of a single attempt."
-
-
-@dataclass(frozen=True)
-class EndpointRow:
-    """An endpoint in one round."""
-
-    name: str
-    figures: Figures
-    backlog: Backlog
-    #: deliveries per second since the round before; None: there was none
-    rate: float | None = None
-
-    @property
-    def total(self) -> int:
-        """The number of deliveries that ended, and of those that wait."""
-        return self.figures.delivered + self.figures.dead + self.backlog.waiting
-
-    def age(self, now: float) -> float | None:
-        """Return for how many seconds the oldest delivery has waited; None: there is none."""
-        return None if self.backlog.oldest_at is None else max(now - self.backlog.oldest_at, 0.0)
-
-
-@dataclass(frozen=True)
-class Round:
-    """The figures of all endpoints at a time."""
-
-    #: epoch seconds, as is the next one
-    at: float
-    since: float
-    rows: Sequence[EndpointRow]
 
 
 #: heading -> cell, given the time of the round
@@ -142,23 +109,3 @@ def round_line(found: Round) -> str:
         f"{timestamp(found.at)} {delivered} delivered, {amount(failed, 'attempt')} failed, {dead} dead,"
         f" {waiting} waiting{pace}"
     )
-
-
-def fields_of_row(row: EndpointRow, found: Round) -> dict[str, Any]:
-    """Return an endpoint's fields for --json; times are RFC 3339."""
-    figures, oldest_at = row.figures, row.backlog.oldest_at
-    return {
-        "at": timestamp(found.at),
-        "since": timestamp(found.since),
-        "endpoint": row.name,
-        "total": row.total,
-        "delivered": figures.delivered,
-        "failed": figures.failed,
-        "dead": figures.dead,
-        "waiting": row.backlog.waiting,
-        "oldest_at": None if oldest_at is None else timestamp(oldest_at),
-        "latency_seconds": asdict(figures.latency),
-        "attempt_seconds": asdict(figures.attempt),
-        "withheld": dict(figures.withheld),
-        "per_second": None if row.rate is None else round(row.rate, 3),
-    }

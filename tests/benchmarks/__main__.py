@@ -1,7 +1,7 @@
 """Run the benchmarks and print their tables.
 
     python -m tests.benchmarks [--rounds 5] [--events 2000] [--storm 20000] [--backlog 100000] [--memory 20000]
-                               [--seconds 1] [--only TEXT] [--json FILE] [--page FILE]
+                               [--settled 100000] [--seconds 1] [--only TEXT] [--json FILE] [--page FILE]
 
 A row's ratio is its speed through that of its reference: 0.80 is a fifth slower. It is the median over the rounds,
 with the smallest and the greatest in parentheses. Each round runs all rows in a new order, a reference together with
@@ -13,7 +13,8 @@ The groups of rows are those of `showing.GROUPS`. One more has a table of its ow
 a part of a name that no other row has: the CPU time of each function that reads foreign text, for texts of 1 kB, 64 kB
 and 4 MB; exit code 1 if one is not linear, or slow.
 
-`accept: handleEvent`, `start: import` and `host:` need the scanner. A run may be made in parts: with --merge the rows
+`accept: handleEvent`, `start: import` and `host:` need the scanner, and `postgres:` a PostgreSQL that can be started:
+without one these rows are skipped. A run may be made in parts: with --merge the rows
 that it does not measure are kept as the JSON file has them.
 """
 
@@ -35,6 +36,7 @@ from tests.benchmarks import growing
 from tests.benchmarks.figures import ROWS, Found, figures, null_row
 from tests.benchmarks.measure import Measure, Row
 from tests.benchmarks.showing import page, show
+from tests.postgres import missing
 
 ROOT = Path(__file__).parents[2]
 #: options that are numbers: default, and what they mean
@@ -44,6 +46,7 @@ NUMBERS = {
     "storm": (20_000, "events of a storm in a real scan"),
     "backlog": (100_000, "waiting deliveries of the rows backlog:, list: and drain:"),
     "memory": (20_000, "deliveries of the rows memory:"),
+    "settled": (100_000, "settled deliveries of the rows postgres:"),
 }
 
 
@@ -62,6 +65,10 @@ def main() -> int:
     if given.merge and not given.json.exists():
         parser.error(f"--merge: {given.json} does not exist, so the page would lose all other rows")
     wanted = {name for name in ROWS if given.only in name}
+    reason = missing()
+    if reason and any(name.startswith("postgres: ") for name in wanted):
+        print(f"no rows postgres: {reason}", file=sys.stderr)
+        wanted = {name for name in wanted if not name.startswith("postgres: ")}
     if not wanted and any(given.only in name for name in growing.names()):
         return 1 if growing.show(list(growing.growths(given.only))) else 0
     if not wanted:

@@ -14,10 +14,11 @@ from sfwebhooks.formats import FORMATS
 from sfwebhooks.outbox.file import FILE, Storage
 from sfwebhooks.pipeline import accept
 from sfwebhooks.screening import Screen
+from sfwebhooks.signing_keys import new_whsk
 from tests.benchmarks import looping
 from tests.benchmarks.accepting import event_of
 from tests.benchmarks.looping import BARE, BATCH, SECURED, URLLIB3
-from tests.benchmarks.measure import Measure, Row, whole
+from tests.benchmarks.measure import Measure, Row, whole, with_null_row
 from tests.benchmarks.receiving import certificates, receiver, secured_receiver
 from tests.builders import NOW
 
@@ -64,6 +65,7 @@ def delivered(number: int, urls: Sequence[str], keys: Mapping[str, object]) -> M
     return measure
 
 
+PLAIN, PROVEN = "deliver: one by one, without proof", "deliver: one by one, with proof"
 DEFAULTS, TEN = "deliver: durable, signed, default settings", "deliver: durable, signed, ten endpoints"
 ROWS = {
     **looping.ROWS,
@@ -77,6 +79,8 @@ ROWS = {
     f"deliver: durable, signed, batches of {BATCH}": Row(
         engine(concurrency=1, batch_size=BATCH, batch_wait="1s"), BARE
     ),
+    **with_null_row(PLAIN, engine(concurrency=1)),
+    PROVEN: Row(engine(concurrency=1, proof=new_whsk()), PLAIN),
     **{
         f"deliver: durable, signed, batches of {BATCH}, {name}, default settings": Row(
             engine(batch_size=BATCH, format=name), BARE

@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
-from sfwebhooks.emission import Emission, keep
+from sfwebhooks.emission import keep
+from sfwebhooks.emitted_event import Emission
 from sfwebhooks.events import delivery_id
 from tests.benchmarks.accepting import DEAD, SIZE, bare_outbox, texts
 from tests.benchmarks.handling import write_settings

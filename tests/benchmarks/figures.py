@@ -14,10 +14,13 @@ from typing import Any
 
 from tests.benchmarks import (
     accepting,
+    browsing,
     delivering,
     draining,
     emitting,
+    fleet,
     handling,
+    keeping,
     lingering,
     listing,
     rendering,
@@ -45,6 +48,9 @@ ROWS: dict[str, Row] = {
     **waiting.ROWS,
     **listing.ROWS,
     **draining.ROWS,
+    **browsing.ROWS,
+    **fleet.ROWS,
+    **keeping.ROWS,
     **scanning.ROWS,
 }
 Found = Mapping[str, Sequence[Measure]]

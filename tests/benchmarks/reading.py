@@ -17,11 +17,12 @@ from requests.structures import CaseInsensitiveDict
 from sfwebhooks import decoding, jsontext, own_secrets, redaction, searching, sensitive, signing_keys, strict_json
 from sfwebhooks import text as words
 from sfwebhooks.attempts import Reply
-from sfwebhooks.config import values
+from sfwebhooks.config import lists, values
+from sfwebhooks.config.location import find_file
 from sfwebhooks.config.options import name_problem
-from sfwebhooks.config.settings import find_file, load
+from sfwebhooks.config.settings import load
 from sfwebhooks.delivery.troubleshooting import cure
-from sfwebhooks.emission import Emission, event_of
+from sfwebhooks.emitted_event import Emission, event_of
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Batch, Delivery, clean_text, printable
 from sfwebhooks.formats import render, slack
@@ -36,7 +37,7 @@ from sfwebhooks.receive.clock_skew import clock_words
 from sfwebhooks.receive.completeness import CompletenessCheck
 from sfwebhooks.receive.diagnosis import diagnose
 from sfwebhooks.receive.received import Received
-from sfwebhooks.receive.verification import problems
+from sfwebhooks.receive.verification import signature_problems
 from sfwebhooks.retry import judge, retry_after
 from sfwebhooks.scan.escapes import unescaped
 from sfwebhooks.scan.findings import event_of_finding
@@ -100,7 +101,7 @@ def expressions(text: str) -> object:
 
 def rules(text: str) -> None:
     with suppress(ValueError):
-        values.redact_rules(text)
+        lists.redact_rules(text)
 
 
 def written(name: str, content: str) -> Path:
@@ -115,7 +116,7 @@ def verify(body: bytes, **headers: str) -> object:
 
 def signed(text: str) -> object:
     names = ("webhook-id", "webhook-timestamp", "webhook-signature", "X-SpiderFoot-Signature")
-    return problems(CaseInsensitiveDict(dict.fromkeys(names, text)), data(text), [SECRET], NOW)
+    return signature_problems(CaseInsensitiveDict(dict.fromkeys(names, text)), data(text), [SECRET], NOW)
 
 
 def read(*parts: bytes) -> None:
@@ -222,9 +223,9 @@ OF_TEXT: dict[str, Callable[[str], object]] = {
             values.seconds,
             values.seconds_or_never,
             values.rate,
-            values.schedule,
-            values.words,
-            values.event_words,
+            lists.schedule,
+            lists.words,
+            lists.event_words,
             values.url,
             values.base_url,
             values.secrets,

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from sfwebhooks.endpoints import Secret
-from sfwebhooks.events import Batch
+from sfwebhooks.events import Batch, lifecycle_id
 from sfwebhooks.formats import FORMATS, render
 from sfwebhooks.jsontext import Stored, kept
-from tests.benchmarks.accepting import event_of
+from tests.benchmarks.accepting import SIZE, event_of
 from tests.benchmarks.measure import Measure, Row, whole, with_null_row
-from tests.builders import a_delivery, an_endpoint, an_event
+from tests.builders import a_delivery, a_scan, an_endpoint, an_event
 
 T = TypeVar("T")
 BARE = "render: json.dumps of the data"
@@ -37,6 +37,21 @@ def rendering(name: str) -> Callable[[int], Measure]:
     return row
 
 
+def bundling(name: str) -> Callable[[int], Measure]:
+    """Return a row: the body of a whole scan, as it comes from the outbox."""
+
+    def row(events: int) -> Measure:
+        # of equal findings these formats show one
+        all_data = ({**event_of(at).data, "data": f"{at:08d}".ljust(SIZE, "x")} for at in range(events))
+        found = [an_event(number, data=Stored(kept(data))) for number, data in enumerate(all_data)]
+        end = an_event(events, id=lifecycle_id(a_scan().id, "ended"), type="scan_completed", data=Stored("{}"))
+        batch = Batch(tuple(map(a_delivery, [*found, end])))
+        endpoint = an_endpoint(format=name)
+        return whole(events, lambda: render(batch, endpoint))
+
+    return row
+
+
 def of_all(items: list[T], call: Callable[[T], object]) -> Measure:
     """Measure the calls together: one is too short for the clock."""
 
@@ -49,5 +64,6 @@ def of_all(items: list[T], call: Callable[[T], object]) -> Measure:
 
 ROWS = {
     **with_null_row(BARE, dumping),
-    **{f"render: {name}": Row(rendering(name), BARE) for name in FORMATS},
+    **{f"render: {name}": Row(rendering(name), BARE) for name, one in FORMATS.items() if not one.bundle},
+    **{f"render: {name}, whole scans": Row(bundling(name), BARE) for name, one in FORMATS.items() if one.bundle},
 }

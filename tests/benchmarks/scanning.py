@@ -21,7 +21,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from sfwebhooks.demo import scanner as host
-from sfwebhooks.demo.site import Site
+from sfwebhooks.demo.site import FictionalWeb
 from sfwebhooks.events import finding_id
 from sfwebhooks.host.install import SHIM, install, modules_folder
 from sfwebhooks.outbox.file import FILE
@@ -71,7 +71,7 @@ def scanning(
 
     def row(events: int) -> Measure:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, contextlib.ExitStack() as stack:
-            folder, site = Path(name), stack.enter_context(Site())
+            folder, site = Path(name), stack.enter_context(FictionalWeb())
             home = host.prepare(folder / "home", site.port)
             if receivers:
                 url = stack.enter_context(receivers())

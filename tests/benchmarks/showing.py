@@ -20,8 +20,9 @@ GROUPS = {
     "survey": "The end of a scan for each of its findings, against one whose endpoint was sent all of them: then they"
     " are not read once more.",
     "deliver": "Deliveries a second and their CPU in the sending process, against a bare loop of `Session.post` that"
-    " stores and signs nothing. Ours are durable and signed.",
-    "render": "A message from the stored event, against `json.dumps` of the same data.",
+    " stores and signs nothing. Ours are durable and signed. Those with `proof` are against the same without.",
+    "render": "A message from the stored event, against `json.dumps` of the same data; of formats that send whole scans"
+    " each event's share of one request.",
     "emit": "`emit` alone, against opening a bare sqlite3 file, a commit, and closing it.",
     "end to end": "Time from a call of `emit` in one process until the receiver has the message from `sfwebhooks run`"
     " in another, at a steady rate, against posting it straight to the receiver.",
@@ -32,6 +33,14 @@ GROUPS = {
     "drain": "`sfwebhooks drain` at the backlog from the start of its process, with the peak of its memory. With 1,000"
     " deliveries, a rate makes them last until the timeout.",
     "memory": "Peak memory of a process that delivers many messages, against one that delivers a tenth of them.",
+    "web": "`sfwebhooks web` at the backlog: from a new connection to the first byte of an answer, against a list with"
+    " 1,000 waiting; and deliveries a second with event streams that are open and read, against `sfwebhooks run`.",
+    "fleet": "Several `sfwebhooks run` with one outbox on PostgreSQL on the same machine: deliveries a second, with the"
+    " CPU of all hosts, against one host; and from the commit of a message until the receiver has it from one of two"
+    " hosts, at a steady rate.",
+    "postgres": "The outbox on PostgreSQL, which syncs each commit to the disk, with many settled deliveries, against"
+    " the same with 1,000, or a plain table. The size of a churn is that of the partition of waiting deliveries after"
+    " it.",
     "host": "Real scans as the scanner itself measures them (`ended - started`): of a fictional site, against the same"
     " without us; and storms of events, against the same with a module that does nothing.",
 }
@@ -136,7 +145,8 @@ def page(found: Mapping[str, Any]) -> str:
 def place(found: Mapping[str, Any]) -> str:
     """Return where and how the figures were measured; parts of a run may differ in that."""
     runs = [row["run"] for row in found["rows"].values()]
-    options = [f"{name} {' and '.join(dict.fromkeys(str(run[name]) for run in runs))}" for name in runs[0]]
+    values = {name: dict.fromkeys(str(run[name]) for run in runs if name in run) for name in runs[0]}
+    options = [f"{name} {' and '.join(its)}" for name, its in values.items()]
     return (
         f"Measured on {found['cores']} cores with Python {found['python']}, {found['system']}; "
         f"the receiver is {found['receiver']}.\n"

@@ -93,9 +93,9 @@ def filled(number: int) -> tempfile.TemporaryDirectory[str]:
     with closing(Outbox(Path(folder.name) / FILE, storage=ROOMY)) as outbox:
         for begin in range(0, number, GROUP):
             keys = sorted(hashlib.sha256(b"%d" % at).digest()[:SIZE] for at in range(begin, min(begin + GROUP, number)))
-            with outbox.file.writing() as sql:
+            with outbox.database.writing() as sql:
                 sql.executemany(query, ((key,) for key in keys))
-            outbox.file.checkpoint()
+            outbox.database.checkpoint()
     return folder
 
 

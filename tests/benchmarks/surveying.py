@@ -58,7 +58,7 @@ def accept(outbox: Outbox, scan: Scan, settings: Settings, found: Sequence[Findi
     for at in range(0, len(found), GROUP):
         events = [event_of_finding(one, scan, "") for one in found[at : at + GROUP]]
         pipeline.accept(events, screen, outbox, NOW)
-    outbox.file.checkpoint()
+    outbox.database.checkpoint()
 
 
 def end(outbox: Outbox, scan: Scan, settings: Settings) -> None:

@@ -21,7 +21,7 @@ from sfwebhooks.events import WebhookEvent
 from sfwebhooks.jsontext import kept
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.queue import Result
+from sfwebhooks.outbox.results import Result
 from sfwebhooks.retry import Settlement, State
 from sfwebhooks.screening import Wanted
 from tests.benchmarks.accepting import DEAD, bare_outbox, event_of
@@ -67,7 +67,7 @@ def filled(number: int) -> tempfile.TemporaryDirectory[str]:
                 outbox.scans.begin_scan(scan, an_event(), (), time.time() - DAY, ended="scan_completed")
             events = [event_of(one, scan) for one in range(at, min(at + GROUP, number))]
             outbox.accept([(event, WANTED) for event in events], time.time() - (DAY if at < number / 2 else 0.0))
-        outbox.file.checkpoint()
+        outbox.database.checkpoint()
     return folder
 
 

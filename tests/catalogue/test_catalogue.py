@@ -8,6 +8,7 @@ from sfwebhooks.catalogue import EVENT_TYPES, EventType, type_named
 from sfwebhooks.endpoints import ALIASES, DEFAULT_EVENTS, EVENT_NAMES, RISK_NAMES, matches
 from sfwebhooks.scan.lifecycle import END_OF_STATUS, SEVERITY_OF_END
 from sfwebhooks.severity import SEVERITY_OF_TYPE, special_of
+from tests.rows import in_one
 
 NAMES = [entry.name for entry in EVENT_TYPES]
 #: "Available Events" of the product's guide
@@ -18,7 +19,7 @@ correlation_completed cti_report_generated workspace_created multi_scan_complete
 system_alert resource_warning module_error
 """
 
-EVERY = pytest.mark.parametrize("entry", EVENT_TYPES, ids=lambda entry: entry.name)
+EVERY = in_one("entry", EVENT_TYPES)
 
 
 @pytest.mark.parametrize("name", [*GUIDE.split(), "correlation_found", "scan_aborted"])

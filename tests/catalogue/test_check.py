@@ -16,6 +16,7 @@ from sfwebhooks.catalogue.fields import Field
 from sfwebhooks.catalogue.json_schema import document
 from sfwebhooks.examples import ENDPOINT, example
 from sfwebhooks.formats import generic
+from tests.rows import in_one
 from tests.tiers import quick_first
 
 Fields = tuple[Field, ...]
@@ -77,7 +78,7 @@ def test_the_judgement_is_the_one_of_the_json_schema(entry: EventType, fields: F
     assert judged[True] and judged[False]
 
 
-@pytest.mark.parametrize(("entry", "fields"), TABLES)
+@in_one(("entry", "fields"), TABLES)
 def test_each_key_that_is_missing_is_reported(entry: EventType, fields: Fields) -> None:
     found_mistakes = list(mistakes({}, fields))
     required = [field.name for field in fields if field.required and not (field.added and not field.instead)]

@@ -18,11 +18,13 @@ from typing import Any, Callable
 
 import pytest
 
+from sfwebhooks.attempts import Attempt
 from sfwebhooks.catalogue import EVENT_TYPES, WATCH_TYPES, EventType, Origin, type_named
 from sfwebhooks.catalogue.fields import Field
 from sfwebhooks.config.settings import load_mapping
 from sfwebhooks.delivery import alerts
-from sfwebhooks.endpoints import names_of, subscribed_name
+from sfwebhooks.delivery.proving import prove
+from sfwebhooks.endpoints import Secret, names_of, subscribed_name
 from sfwebhooks.enrichment.enrichment import NO_ENRICHMENT
 from sfwebhooks.events import Scan, WebhookEvent, delivery_id
 from sfwebhooks.fingerprints import of_finding
@@ -33,12 +35,15 @@ from sfwebhooks.outbox.accepted import AcceptedScan
 from sfwebhooks.outbox.claim import END_SECONDS, Limits
 from sfwebhooks.outbox.finding_counts import FindingCounts
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.results import Result
 from sfwebhooks.outbox.sightings import Surface
+from sfwebhooks.retry import Settlement, State
 from sfwebhooks.scan import correlations, progress
 from sfwebhooks.scan import lifecycle as scan_life
 from sfwebhooks.scan.findings import DATA_MAX, Finding, Source, event_of_finding
 from sfwebhooks.scan.from_host import ScanResult, result_of
-from sfwebhooks.scan.host_database import DATABASE, HostDatabase
+from sfwebhooks.scan.host_address import DATABASE
+from sfwebhooks.scan.host_database import HostDatabase
 from sfwebhooks.scan.host_log import ModuleError, unset_event
 from sfwebhooks.scan.host_log import event_of_error as error_event
 from sfwebhooks.scan.progress import Progress
@@ -46,6 +51,7 @@ from sfwebhooks.scan.surface import surface_event
 from sfwebhooks.scan.watch import Watch
 from sfwebhooks.screening import Wanted
 from sfwebhooks.severity import SEVERITY_OF_TYPE, Severity, severity_of
+from sfwebhooks.signing_keys import new_whsk
 from tests.builders import (
     CVE,
     NOW,
@@ -60,6 +66,9 @@ from tests.builders import (
     claim_one,
 )
 from tests.hosted import add_scan
+from tests.rows import in_one
+
+ONE_STORE = "fields of events are the same wherever they are stored"
 
 GUIDES = """scan_started scan_completed scan_failed scan_progress high_risk_event medium_risk_event vulnerability_found
 malware_detected correlation_completed cti_report_generated workspace_created multi_scan_completed system_alert
@@ -329,6 +338,24 @@ def goes_by(event: WebhookEvent, name: str) -> bool:
     return subscribed_name((name,), event.type, event.severity, event.special) == name
 
 
+def statements(folder: Path) -> list[WebhookEvent]:
+    """Return the statement about the example's scan, to endpoints without and with a link to it."""
+    scan = scan_of(the("scan_proof").example)
+    outbox = Outbox(folder / "webhooks.db")
+    endpoint = an_endpoint(proof=Secret(new_whsk()))
+    outbox.scans.begin_scan(scan, an_event(scan=scan), [Wanted("team", "high_risk_event")], NOW, "scan_completed")
+    batch = claim_one(outbox, Limits("team"))
+    assert batch
+    settled = [Settlement(State.DELIVERED, "", NOW, True)]
+    outbox.queue.settle([Result(batch, Attempt(NOW, 0.1, 200, "", ""), settled, sha256=bytes(32))])
+    assert prove(outbox, [endpoint], NOW + endpoint.proof_after) == 1
+    batch = claim_one(outbox, Limits("team"))
+    outbox.close()
+    assert batch
+    event = batch.deliveries[0].event
+    return [event, replace(event, data=event_data(event, replace(endpoint, ui_url="https://spiderfoot.acme.test")))]
+
+
 def compare(entry: EventType, events: list[WebhookEvent]) -> None:
     """Compare the fields with events: no key unknown, none that never comes, none wrongly called always there."""
     keys = [set(event.data) for event in events]
@@ -368,7 +395,7 @@ def is_type(value: object, json_type: str) -> None:
     assert isinstance(value, bool) == (json_type == "boolean"), (value, json_type)
 
 
-@pytest.mark.parametrize("word", [*GUIDES.split(), *OURS])
+@in_one("word", [*GUIDES.split(), *OURS])
 def test_every_type_of_the_guides_and_of_ours_is_in_it(word: str) -> None:
     assert type_named(word) is not None
 
@@ -378,18 +405,18 @@ def test_no_word_means_two_types() -> None:
     assert len(words) == len(set(words))
 
 
-@pytest.mark.parametrize("entry", EVENT_TYPES, ids=lambda entry: entry.name)
+@in_one("entry", EVENT_TYPES)
 def test_the_example_conforms_to_the_fields(entry: EventType) -> None:
     conforms(entry.example, entry.fields)
     assert json.loads(json.dumps(entry.example)) == entry.example
 
 
-@pytest.mark.parametrize("entry", BY_OTHERS, ids=lambda entry: entry.name)
+@in_one("entry", BY_OTHERS)
 def test_the_example_of_an_event_of_another_tool_conforms_to_its_fields(entry: EventType) -> None:
     conforms({field.name: field.example for field in entry.by_others if field.example is not None}, entry.by_others)
 
 
-@pytest.mark.parametrize("entry", EVENT_TYPES, ids=lambda entry: entry.name)
+@in_one("entry", EVENT_TYPES)
 @pytest.mark.parametrize("table", ["fields", "by_others"])
 def test_every_field_is_typed_and_explained_once(table: str, entry: EventType) -> None:
     known: tuple[Field, ...] = getattr(entry, table)
@@ -419,7 +446,7 @@ def test_the_example_of_a_scans_life_is_what_scans_builds_of_that_scan(name: str
     assert (event.severity,) == the(name).severities
 
 
-@pytest.mark.parametrize("entry", FINDINGS, ids=lambda entry: entry.name)
+@in_one("entry", FINDINGS)
 def test_the_fields_of_a_finding_are_what_findings_builds(entry: EventType) -> None:
     compare(entry, [event for event in all_findings() if goes_by(event, entry.name)])
 
@@ -444,7 +471,7 @@ def test_the_example_of_a_finding_is_what_findings_builds_of_that_finding(entry:
     assert goes_by(event, entry.name)
 
 
-@pytest.mark.parametrize("entry", FINDINGS, ids=lambda entry: entry.name)
+@in_one("entry", FINDINGS)
 def test_a_finding_has_no_other_severities_than_the_catalogue_says(entry: EventType) -> None:
     reached = {event.severity for event in all_findings() if goes_by(event, entry.name)}
     assert reached == set(entry.severities) if entry.severities else len(reached) > 1
@@ -487,10 +514,14 @@ def test_the_example_of_a_comparison_is_what_surface_builds_of_those_scans(tmp_p
     assert (event.data, event.severity) == (the("surface_changed").example, Severity.HIGH)
 
 
+def test_the_fields_of_a_statement_are_what_proving_builds(tmp_path: Path) -> None:
+    compare(the("scan_proof"), statements(tmp_path))
+
+
 def test_what_the_catalogue_has_is_what_the_code_can_send(tmp_path: Path) -> None:
     reachable = {"scan_started", progress.NAME, "scan_failed", *scan_life.END_OF_STATUS.values()}
     alerts_and_more = (system_alerts(), warnings_of_resources(), module_errors(), all_correlations(), watched())
-    for events in (*alerts_and_more, comparisons(tmp_path)):
+    for events in (*alerts_and_more, comparisons(tmp_path), statements(tmp_path)):
         reachable |= {event.type for event in events}
     for event in all_findings():
         reachable |= {the(word).name for word in names_of(event.type, event.severity, event.special)}
@@ -506,7 +537,7 @@ def test_the_severity_of_an_end_is_the_one_that_scans_gives_it(name: str) -> Non
 def test_what_only_scans_or_we_ourselves_know_is_not_for_other_tools_to_emit() -> None:
     refused = {entry.name for entry in EVENT_TYPES} - {entry.name for entry in BY_OTHERS}
     ours = {"correlation_found", "correlation_completed", "system_alert", "resource_warning", "module_error"}
-    assert refused == {*ours, *WATCH_TYPES, "surface_changed"}
+    assert refused == {*ours, *WATCH_TYPES, "surface_changed", "scan_proof"}
 
 
 def test_the_counts_of_an_example_are_those_of_its_types() -> None:

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from sfwebhooks.catalogue import EVENT_TYPES, EventType, type_named
 from sfwebhooks.catalogue.json_schema import document
 from sfwebhooks.cli import main
-from sfwebhooks.emission import Emission, event_of
+from sfwebhooks.emitted_event import Emission, event_of
 from sfwebhooks.endpoints import EVENT_NAMES, names_of
 from sfwebhooks.events import Delivery, WebhookEvent
 from sfwebhooks.examples import ENDPOINT, example
@@ -25,6 +25,7 @@ from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_delivery, an_endpoint
 from tests.catalogue.test_check import example_of
 from tests.catalogue.test_fields import ENDS, all_findings, events_sent, system_alerts, warnings_of_resources
+from tests.rows import in_one
 
 WORDS = sorted(EVENT_NAMES)
 #: types that another tool can tell otherwise than the scanner does
@@ -62,7 +63,7 @@ def check(validator: Draft202012Validator, body: Any) -> None:
     assert [f"{error.json_path}: {error.message}" for error in validator.iter_errors(body)] == []
 
 
-@pytest.mark.parametrize("word", WORDS)
+@in_one("word", WORDS)
 def test_each_example_is_valid_under_its_name_and_its_alias(word: str, all_types: Draft202012Validator) -> None:
     check(all_types, message(word))
     check(printed(word), message(word))
@@ -72,7 +73,7 @@ def by_the_other_guide(delivery: Delivery) -> Any:
     return json.loads(security_audit.render(delivery, replace(ENDPOINT, format="security-audit")).body)
 
 
-@pytest.mark.parametrize("word", WORDS)
+@in_one("word", WORDS)
 def test_each_example_is_valid_by_the_security_audit_guide_too(word: str, all_types: Draft202012Validator) -> None:
     entry = type_named(word)
     assert entry
@@ -81,7 +82,7 @@ def test_each_example_is_valid_by_the_security_audit_guide_too(word: str, all_ty
         check(all_types, by_the_other_guide(replace(delivery, event=replace(delivery.event, severity=severity))))
 
 
-@pytest.mark.parametrize("entry", [entry for entry in EVENT_TYPES if entry.by_others], ids=lambda entry: entry.name)
+@in_one("entry", [entry for entry in EVENT_TYPES if entry.by_others])
 def test_an_event_of_another_tool_is_valid_by_the_security_audit_guide_too(
     entry: EventType, all_types: Draft202012Validator
 ) -> None:
@@ -123,7 +124,7 @@ def test_a_validator_in_strict_mode_compiles_it() -> None:
         assert ("if" in part) == bool({"then", "else"} & part.keys()), "no if without then or else"
 
 
-@pytest.mark.parametrize("entry", IN_TWO_FORMS, ids=lambda entry: entry.name)
+@in_one("entry", IN_TWO_FORMS)
 def test_an_event_of_another_tool_is_valid_too_and_is_known_by_its_version(
     entry: EventType, all_types: Draft202012Validator
 ) -> None:
@@ -157,7 +158,7 @@ def test_each_kind_of_finding_is_valid_under_each_of_its_names(all_types: Draft2
     assert len(seen) > 20
 
 
-@pytest.mark.parametrize("word", WORDS)
+@in_one("word", WORDS)
 @pytest.mark.parametrize("place", ["", "data", "metadata"])
 def test_what_is_always_there_is_asked_for_and_what_is_new_is_allowed(
     place: str, word: str, all_types: Draft202012Validator

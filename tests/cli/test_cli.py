@@ -48,7 +48,11 @@ from tests.conftest import Gate, Team
 from tests.filled import put, send
 from tests.hostile import Hostile, answering, reply
 from tests.processes import Process, Start
+from tests.rows import in_one
+from tests.stores import BOTH, place_in
 from tests.tiers import slow
+
+STORES = BOTH
 
 pytestmark = pytest.mark.usefixtures("own_signals")
 SECRET = "the secret of the team"
@@ -75,19 +79,6 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         return Result(code, " ".join(printed.out.split()), " ".join(printed.err.split()))
 
     return run
-
-
-@pytest.fixture
-def configure(tmp_path: Path) -> Callable[..., Path]:
-    """Write webhooks.ini: `configure(text)`."""
-
-    def write(text: str, mode: int = 0o600) -> Path:
-        path = tmp_path / "webhooks.ini"
-        path.write_text(text, encoding="utf-8")
-        path.chmod(mode)
-        return path
-
-    return write
 
 
 def section(name: str, url: str, **keys: object) -> str:
@@ -124,7 +115,7 @@ def commands(found: argparse.ArgumentParser, name: str = "") -> Iterator[tuple[s
             yield from commands(one, f"{name} {word}".strip())
 
 
-@pytest.mark.parametrize(("name", "found"), [pytest.param(*one, id=one[0]) for one in commands(parser())])
+@in_one(("name", "found"), commands(parser()))
 def test_each_command_has_a_sentence_in_its_own_help(name: str, found: argparse.ArgumentParser) -> None:
     words = (found.description or "").strip()
     assert (words[:1].isupper(), words[-1:]) == (True, ".")
@@ -152,7 +143,7 @@ def test_a_terminal_that_lacks_a_character_gets_a_replacement(
     outbox.accept([(event, [Wanted("team", event.type)])], time.time())
     if arguments[:1] != ["drain"]:
         send(outbox, State.DEAD, "http_400", "n\u00f6 \u2713 \U0001f600", at=time.time())
-    id = Outbox(outbox.path).listing.deliveries(Selection(), 1)[0].id
+    id = Outbox(outbox.place).listing.deliveries(Selection(), 1)[0].id
     written = io.BytesIO()
     monkeypatch.setenv("SPIDERFOOT_DATA", str(tmp_path))
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding))
@@ -487,6 +478,7 @@ def test_an_endpoint_that_cannot_be_used_comes_with_why(
     )
 
 
+@pytest.mark.sqlite("the file is damaged")
 def test_check_of_an_outbox_that_cannot_be_read_still_shows_the_settings(
     cli: Callable[..., Result], configure: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -528,16 +520,6 @@ def test_a_module_that_spiderfoot_does_not_have_is_warned_of(
     cli("install", "--spiderfoot", spiderfoot)
     assert said in cli("update", "team", "--set", "modules=sfp_shodann").out
     assert "warning" not in cli("update", "team", "--set", "modules=sfp_shodan").out
-
-
-@pytest.fixture
-def spiderfoot(tmp_path: Path) -> Path:
-    """A folder that looks like a SpiderFoot."""
-    folder = tmp_path / "spiderfoot"
-    (folder / "modules").mkdir(parents=True)
-    (folder / "modules" / "sfp__stor_db.py").write_text("")
-    (folder / "sfscan.py").write_text("")
-    return folder
 
 
 def shim(spiderfoot: Path) -> Path:
@@ -640,6 +622,7 @@ def test_drain_without_an_outbox_says_so_to_a_person(
     assert terminal("drain", "--quiet").out == ""
 
 
+@pytest.mark.sqlite("no outbox is created")
 def test_drain_makes_no_outbox(cli: Callable[..., Result], configure: Callable[..., Path], tmp_path: Path) -> None:
     configure(section("team", "https://hooks.example.test/"))
     cli("drain")
@@ -657,6 +640,7 @@ def test_drain_delivers_waiting_deliveries(
     assert [received.problems for received in team.got] == [()] * 3
 
 
+@slow
 def test_a_drain_that_takes_long_shows_a_person_once_what_it_waits_for(
     cli: Callable[..., Result],
     terminal: Callable[..., Result],
@@ -929,6 +913,7 @@ def test_drain_sends_nothing_when_webhooks_are_stopped(
     assert (cli("drain").code, team.got) == (1, [])
 
 
+@pytest.mark.sqlite("the file is damaged")
 def test_drain_reports_an_outbox_that_cannot_be_used(
     cli: Callable[..., Result], configure: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -1466,7 +1451,7 @@ def test_a_paused_endpoint_is_sent_nothing_until_it_is_resumed(
 ) -> None:
     team = receive()
     configure(section("team", team.url))
-    outbox = Outbox(tmp_path / FILE)
+    outbox = Outbox(place_in(tmp_path))
     accept([an_event()], Screen((an_endpoint(),)), outbox, time.time())
     assert "team is paused until 20" in cli("pause", "team", "--for", "2h").out
     assert "paused until 20" in cli("check").out
@@ -1482,7 +1467,7 @@ def test_an_endpoint_can_be_paused_before_it_has_deliveries_and_forever(
 ) -> None:
     configure(section("team", "https://hooks.example.test/"))
     assert "team is paused until sfwebhooks resume" in cli("pause", "team").out
-    assert Outbox(tmp_path / FILE).endpoints.orders("team").paused_until == float("inf")
+    assert Outbox(place_in(tmp_path)).endpoints.orders("team").paused_until == float("inf")
 
 
 def test_that_there_is_nothing_to_resume_is_said(

@@ -11,8 +11,6 @@ from subprocess import PIPE
 import pytest
 
 from sfwebhooks.cli import main
-from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.receive.received import Received
 from sfwebhooks.scan.lifecycle import started
@@ -21,10 +19,13 @@ from tests.conftest import Gate, Result, Team, sql
 from tests.hosted import add_scan
 from tests.processes import Process
 from tests.scanning import Scanning, hashes, lines, types
+from tests.stores import BOTH, place_in
 from tests.terminals import in_terminal
 from tests.threads import until
 
-pytestmark = pytest.mark.usefixtures("own_signals")
+STORES = BOTH
+
+pytestmark = pytest.mark.usefixtures("own_signals", "store")
 PAST = "5C4A0099"
 #: findings of the past scan
 FOUND = 6
@@ -189,8 +190,8 @@ def test_a_running_scan_with_other_settings_needs_attention(
     """Such as one whose process never looks at the file."""
     monkeypatch.setattr("sfwebhooks.cli.connect.TAKE_UP_SECONDS", 0.5)
     scanning.configure(other=lines(other, enabled="false"))
-    lock = scan_lock(tmp_path / FILE, scanning.scan.id)
-    with closing(Outbox(tmp_path / FILE)) as outbox:
+    lock = Outbox(place_in(tmp_path)).locks.scan(scanning.scan.id)
+    with closing(Outbox(place_in(tmp_path))) as outbox:
         outbox.scans.begin_scan(scanning.scan, started(scanning.scan), [], NOW)
         assert lock.take()
         lock.note("its-mark digest-of-other-settings 1")
@@ -227,7 +228,7 @@ def test_a_killed_one_goes_on_when_it_is_run_again(
     scanning.find(2)
     scanning.finish()
     assert {*hashes(other)} == {*hashes(team), *(f"past-{number}" for number in range(FOUND))}
-    with closing(Outbox(tmp_path / FILE)) as outbox:
+    with closing(Outbox(place_in(tmp_path))) as outbox:
         (counts,) = sql(outbox, "SELECT count(*), count(DISTINCT event) FROM delivery WHERE endpoint = 'other'")
         assert counts[0] == counts[1] == FOUND + 2 + 5 + 2
     messages = {one.headers["webhook-id"]: one.message["metadata"]["event_id"] for one in other.got}

@@ -25,6 +25,8 @@ from tests.terminals import in_terminal
 from tests.test_service import Run
 from tests.tiers import slow
 
+ONE_STORE = "it is about the settings"
+
 Cli = Callable[..., Result]
 SLACK = "https://hooks.slack.com/services/T02ABCDEF/B09GHIJKL/qT5zR8wXy1LmN3oPs7uVk2aB"
 URL = "http://127.0.0.1:9/hook"

@@ -14,6 +14,8 @@ from tests.cli.test_stats import settings
 from tests.conftest import Result, sql
 from tests.filled import put, send
 
+ONE_STORE = "a column of PostgreSQL has values of one type"
+
 DAMAGES = (
     "UPDATE delivery_attempt SET at = 'abc', seconds = 'x', status = 'y'",
     "UPDATE delivery_attempt SET reason = x'fffe', excerpt = x'ff', outcome = 'dead'",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sfwebhooks.errors import ConfigError
-from sfwebhooks.scan.host_database import data_folder
+from sfwebhooks.scan.own_host import data_folder
 from tests.tiers import quick_first
 from tests.users import command_as, needs_root
 

@@ -7,15 +7,18 @@ from typing import Callable
 
 import pytest
 
-from sfwebhooks.events import delivery_id
-from sfwebhooks.outbox.listing import Record
+from sfwebhooks.delivery.status import IDLE
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.records import Record
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
-from tests.builders import NOW, a_scan, an_event
+from tests.builders import NOW, a_scan
 from tests.cli.test_deliveries import listed
 from tests.conftest import Result, sql
-from tests.filled import begin, put, send
+from tests.filled import an_id, begin, put, send
+from tests.stores import BOTH
+
+STORES = BOTH
 
 
 @pytest.fixture
@@ -29,12 +32,8 @@ def filled(outbox: Outbox) -> Outbox:
     return outbox
 
 
-def an_id(number: int, endpoint: str = "team") -> str:
-    return delivery_id(an_event(number).id, endpoint)
-
-
 def all_of(outbox: Outbox) -> list[Record]:
-    return Outbox(outbox.path).listing.deliveries(Selection(), 100)
+    return Outbox(outbox.place).listing.deliveries(Selection(), 100)
 
 
 def again(outbox: Outbox) -> set[str]:
@@ -181,6 +180,7 @@ def test_a_name_that_the_outbox_does_not_know_is_an_error(
     assert all_of(filled) == before
 
 
+@pytest.mark.sqlite("no outbox is created")
 @pytest.mark.parametrize("filters", [["--scan", "NOPE"], ["--endpoint", "nobody"], ["abcdef"]])
 def test_without_an_outbox_no_name_is_known(cli: Callable[..., Result], filters: Sequence[str]) -> None:
     result = cli("dead", "drop", *filters)
@@ -263,13 +263,18 @@ def test_a_dead_letter_of_a_running_scan_stays_and_that_is_said(cli: Callable[..
     assert len(all_of(outbox)) == 1
 
 
+def test_a_replay_says_why_its_deliveries_wait(cli: Callable[..., Result], filled: Outbox) -> None:
+    words = cli("dead", "replay", "--all").words
+    assert f"siem: 1 waiting: {IDLE} team: 3 waiting: {IDLE}" in words
+
+
 # --- drop what waits
 
 
 def test_a_waiting_delivery_is_dropped_and_can_be_sent_after_all(cli: Callable[..., Result], filled: Outbox) -> None:
     result = cli("drop", "--endpoint", "team", "--state", "waiting")
     assert result.words.startswith("1 delivery dropped, now a dead letter: sfwebhooks dead replay sends")
-    dropped = Outbox(filled.path).listing.find(an_id(4))
+    dropped = Outbox(filled.place).listing.find(an_id(4))
     assert (result.code, dropped.state, dropped.reason) == (0, State.DEAD, "dropped")
     assert cli("dead", "replay", an_id(4)).code == 0
     assert again(filled) == {an_id(4)}

@@ -22,22 +22,26 @@ from sfwebhooks.attempts import Reply
 from sfwebhooks.delivery.ownership import HUNG_SECONDS
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.delivery.status import IDLE, UNPROBED
-from sfwebhooks.events import NO_ID, delivery_id, event_key_of
+from sfwebhooks.events import NO_ID, REPLACED, event_key_of
 from sfwebhooks.health import Condition, Health
-from sfwebhooks.outbox.listing import Record
+from sfwebhooks.inspection.choosing import past_time
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.postgres.dsn import Dsn
+from sfwebhooks.outbox.records import Record
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.own_secrets import Mask
 from sfwebhooks.pipeline import excerpt
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import State
 from sfwebhooks.terminal.delivery_table import DEAD, DELIVERIES, print_table
-from sfwebhooks.terminal.selection_arguments import past_time
 from tests.builders import NOW, PATIENCE, a_scan, an_endpoint, an_event
 from tests.conftest import Result, Team, spoil, sql
-from tests.filled import HOSTILE, begin, put, put_event, send
+from tests.filled import HOSTILE, an_id, begin, put, put_event, send
 from tests.leaks import leaks
 from tests.processes import Process
+from tests.stores import BOTH
+
+STORES = BOTH
 
 ROOT = Path(__file__).parents[2]
 DOCTOR = "sfwebhooks doctor says whether the next one will"
@@ -60,10 +64,6 @@ KEYS = [
 ]
 
 
-def an_id(number: int, endpoint: str = "team") -> str:
-    return delivery_id(an_event(number).id, endpoint)
-
-
 def held(open_at: float) -> Health:
     return Health(Condition.HELD, "http_401", open_at=open_at)
 
@@ -76,6 +76,7 @@ def listed(result: Result) -> list[str]:
 # --- deliveries
 
 
+@pytest.mark.sqlite("no outbox is created")
 @pytest.mark.parametrize("command", [["deliveries"], ["deliveries", "--follow"], ["show", "abcd"], ["dead", "list"]])
 def test_without_an_outbox_that_is_said(cli: Callable[..., Result], tmp_path: Path, command: Sequence[str]) -> None:
     result = cli(*command)
@@ -83,12 +84,14 @@ def test_without_an_outbox_that_is_said(cli: Callable[..., Result], tmp_path: Pa
     assert (result.code, result.out, result.err) == (0, words, "")
 
 
+@pytest.mark.sqlite("no outbox is created")
 def test_without_an_outbox_a_program_gets_no_line(cli: Callable[..., Result]) -> None:
     result = cli("deliveries", "--json")
     assert (result.code, result.out) == (0, "")
     assert "no scan has had webhooks yet" in result.err
 
 
+@pytest.mark.sqlite("no outbox is created")
 def test_an_outbox_is_not_made_by_looking(cli: Callable[..., Result], tmp_path: Path) -> None:
     cli("deliveries")
     assert list(tmp_path.iterdir()) == []
@@ -241,76 +244,47 @@ def test_only_why_what_is_listed_waits_is_said(cli: Callable[..., Result], outbo
 
 
 def test_when_a_held_endpoint_is_probed_next_is_said(
-    cli: Callable[..., Result], outbox: Outbox, owner: Callable[[float], int]
+    cli: Callable[..., Result], outbox: Outbox, owner: Callable[..., Process]
 ) -> None:
     put(outbox, 1)
     outbox.queue.settle([], {"team": held(time.time() + 600)})
     assert f"UTC; {UNPROBED}" in cli("deliveries").words
-    owner(0.0)
+    owner()
     said = r"team: 1 waiting: held, http_401, unhealthy since \S+ \S+ UTC; next probe at 20\S+ \S+ UTC, or to"
     assert re.search(said, cli("deliveries").words)
-
-
-OWNER = """
-import sys
-from pathlib import Path
-from sfwebhooks.outbox.locks import endpoint_lock
-from sfwebhooks.delivery.ownership import Note
-import os
-lock = endpoint_lock(Path(sys.argv[1]), "team")
-assert lock.take()
-lock.note(str(Note(0.0, os.getpid(), float(sys.argv[2]))))
-print("owns", flush=True)
-sys.stdin.read()
-"""
-
-
-@pytest.fixture
-def owner(outbox: Outbox) -> Iterator[Callable[[float], int]]:
-    """Start a process that sends to the team, and showed its last sign of life so long ago; it returns its id."""
-    started: list[Process] = []
-
-    def start(silent: float) -> int:
-        started.append(Process([outbox.path, time.time() - silent], OWNER, stdin=PIPE, stdout=PIPE))
-        assert started[-1].stdout and started[-1].stdout.readline() == "owns\n"
-        return started[-1].pid
-
-    yield start
-    for one in started:
-        one.kill()
-        one.communicate()
 
 
 @pytest.mark.parametrize("command", [("deliveries",), ("show", an_id(1)), ("check",), ("drain", "--timeout", "0.2s")])
 def test_a_process_that_hangs_is_named_with_what_helps(
     cli: Callable[..., Result],
     outbox: Outbox,
-    owner: Callable[[float], int],
+    owner: Callable[..., Process],
     tmp_path: Path,
     command: Sequence[str],
     own_signals: None,
 ) -> None:
     (tmp_path / "webhooks.ini").write_text("[webhooks.team]\nurl = http://127.0.0.1:9/\n")
     put(outbox, 1, at=time.time())
-    pid = owner(HUNG_SECONDS + 60)
+    pid = owner(HUNG_SECONDS + 60).pid
     words = cli(*command).words
     assert re.search(rf"process {pid} owns the lock of this URL and has been inactive since 20\S+ \S+ UTC", words)
     assert f"kill -9 {pid}" in words
 
 
 def test_a_process_that_is_sending_is_named(
-    cli: Callable[..., Result], outbox: Outbox, owner: Callable[[float], int]
+    cli: Callable[..., Result], outbox: Outbox, owner: Callable[..., Process]
 ) -> None:
     put(outbox, 1)
-    assert f"team: 1 waiting: process {owner(1.0)} is sending" in cli("deliveries").words
+    assert f"team: 1 waiting: process {owner(1.0).pid} is sending" in cli("deliveries").words
 
 
+@pytest.mark.sqlite("the file is locked")
 def test_a_locked_outbox_is_not_the_end(
     cli: Callable[..., Result], outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(outbox, 1)
     send(outbox, State.DEAD)
-    for module in ("file", "opening"):
+    for module in ("set_aside", "opening"):
         monkeypatch.setattr(f"sfwebhooks.outbox.{module}.BUSY_SECONDS", 0.01)
     with closing(sqlite3.connect(outbox.path)) as holder:
         holder.execute("BEGIN IMMEDIATE")
@@ -372,7 +346,7 @@ def hostile(outbox: Outbox) -> Outbox:
     ids=" ".join,
 )
 def test_no_text_is_more_than_text(cli: Callable[..., Result], hostile: Outbox, command: Sequence[str]) -> None:
-    (record,) = Outbox(hostile.path).listing.deliveries(Selection(), 10)
+    (record,) = Outbox(hostile.place).listing.deliveries(Selection(), 10)
     result = cli(*(record.id if word == "ID" else word for word in command))
     assert result.code == 0
     assert all(char.isprintable() or char == "\n" for char in result.out)
@@ -381,8 +355,9 @@ def test_no_text_is_more_than_text(cli: Callable[..., Result], hostile: Outbox, 
 
 def test_a_program_gets_each_text_as_it_is(cli: Callable[..., Result], hostile: Outbox) -> None:
     (found,) = cli("deliveries", "--json").objects
-    assert [found[key] for key in ("endpoint", "name", "target", "reason")] == [HOSTILE] * 4
-    assert found["last_attempt"]["excerpt"] == HOSTILE
+    text = HOSTILE.replace("\0", REPLACED) if isinstance(hostile.place, Dsn) else HOSTILE  # a server has no NUL
+    assert [found[key] for key in ("endpoint", "name", "target", "reason")] == [text] * 4
+    assert found["last_attempt"]["excerpt"] == text
 
 
 def screen(found: Sequence[Record], headings: Any, width: int) -> list[str]:
@@ -400,7 +375,7 @@ def test_a_terminal_of_any_width_has_ids_times_and_states_in_one_piece(
     team = "a_team_with_a_rather_long_name_in_a_rather_large_company"
     put(outbox, 1, endpoint=team)
     send(outbox, State.DEAD, "retries_exhausted: http_503", "busy " * 100, endpoint=team)
-    lines = screen(Outbox(outbox.path).listing.deliveries(Selection(), 10), headings, width)
+    lines = screen(Outbox(outbox.place).listing.deliveries(Selection(), 10), headings, width)
     text = "\n".join(lines)
     assert max(map(len, lines)) <= width
     assert an_id(1, team)[:8] in text and "11-21 10:00" in text
@@ -464,11 +439,11 @@ def test_a_delivery_that_waits_is_shown_with_its_time(cli: Callable[..., Result]
 
 
 def test_why_a_delivery_waits_is_shown(
-    cli: Callable[..., Result], outbox: Outbox, owner: Callable[[float], int]
+    cli: Callable[..., Result], outbox: Outbox, owner: Callable[..., Process]
 ) -> None:
     put(outbox, 1)
     assert f" waits {IDLE} accepted" in cli("show", an_id(1)).words
-    owner(0.0)
+    owner()
     outbox.queue.settle([], {"team": held(time.time() + 600)})
     said = r"waits held, http_401, unhealthy since \S+ \S+ UTC; next probe at 20\S+ \S+ UTC, or to"
     assert re.search(said, cli("show", an_id(1)).words)
@@ -487,14 +462,14 @@ def test_a_settled_delivery_waits_for_nothing(cli: Callable[..., Result], outbox
 
 def test_a_delivery_without_an_attempt_is_shown(cli: Callable[..., Result], outbox: Outbox) -> None:
     put_event(outbox, an_event(1, scan=None, data={"message": "a test"}))
-    id = Outbox(outbox.path).listing.deliveries(Selection(), 1)[0].id
+    id = Outbox(outbox.place).listing.deliveries(Selection(), 1)[0].id
     assert cli("show", id).words.endswith("No attempts.")
 
 
 def test_a_replay_is_shown_as_one(cli: Callable[..., Result], outbox: Outbox) -> None:
     put(outbox, 1)
     send(outbox)
-    Outbox(outbox.path).retention.replay(Selection(), NOW + 60)
+    Outbox(outbox.place).retention.replay(Selection(), NOW + 60)
     assert "accepted 2026-11-21 10:01:00 UTC, for replay 1" in cli("show", an_id(1)).words
 
 
@@ -515,7 +490,7 @@ def test_a_refusal_is_counted_as_a_try(
 def test_which_attempts_used_up_no_retry_is_said(cli: Callable[..., Result], outbox: Outbox) -> None:
     put(outbox, 1)
     send(outbox)
-    Outbox(outbox.path).retention.replay(Selection(), NOW + 60)
+    Outbox(outbox.place).retention.replay(Selection(), NOW + 60)
     send(outbox, at=NOW + 60)
     words = "attempts 2, of which 1 used up retries; the others were before a replay, in a batch that was split, about"
     assert words in cli("show", an_id(1)).words
@@ -591,11 +566,10 @@ def test_an_id_without_a_delivery_is_reported(
     cli: Callable[..., Result], outbox: Outbox, text: str, words: str
 ) -> None:
     put(outbox, 1, 2)
-    with closing(sqlite3.connect(outbox.path)) as sql:
-        for number in (1, 2):
-            identity = f"abcd000{number}{NO_ID[8:]}"
-            sql.execute("UPDATE event SET id = ? WHERE number = ?", (event_key_of(identity, "team"), number))
-        sql.commit()
+    for number in (1, 2):
+        key = event_key_of(f"abcd000{number}{NO_ID[8:]}", "team")
+        assert key
+        sql(outbox, f"UPDATE event SET id = x'{key.hex()}' WHERE number = {number}")
     result = cli("show", text)
     assert (result.code, result.out, words in result.err) == (1, "", True)
     assert result.err.rstrip("\n").isprintable()
@@ -660,6 +634,7 @@ def test_a_delivery_whose_data_are_rubbish_is_shown_all_the_same(cli: Callable[.
     assert json.loads(cli("show", an_id(1), "--json").out)["data"] is None
 
 
+@pytest.mark.sqlite("a column of PostgreSQL has values of one type")
 @pytest.mark.parametrize(
     ("damage", "said"),
     [

@@ -12,8 +12,6 @@ import pytest
 
 from sfwebhooks.config.settings import load
 from sfwebhooks.events import delivery_id, lifecycle_id
-from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
 from sfwebhooks.screening import Screen, Wanted
@@ -22,6 +20,10 @@ from tests.builders import a_scan, an_event
 from tests.conftest import Result, sql
 from tests.receivers.busy_channel import BusyChannel
 from tests.receivers.vendor import serve
+from tests.stores import BOTH, place_in
+from tests.tiers import slow
+
+STORES = BOTH
 
 Cli = Callable[..., Result]
 
@@ -42,11 +44,11 @@ class Team:
         self.path.write_text(
             f"[webhooks.team]\nurl = {channel.url}\nformat = slack\nevents = all\ndigest = {digest}\nrate = 100/s\n"
         )
-        self.outbox = Outbox(folder / FILE)
+        self.outbox = Outbox(place_in(folder))
         (self.endpoint,) = load(self.path).endpoints
         start = an_event(99, type="scan_started", severity=Severity.INFO, data={})
         self.outbox.scans.begin_scan(a_scan(), start, [], time.time())
-        self.lock = scan_lock(self.outbox.path, a_scan().id)
+        self.lock = self.outbox.locks.scan(a_scan().id)
         assert self.lock.take()
 
     def find(self, *numbers: int) -> None:
@@ -105,6 +107,7 @@ def test_a_digest_of_a_scan_waits_for_its_end_and_every_command_says_so(
     assert (fields["waits_for"], fields["needs_attention"]) == ("digest", False)
 
 
+@slow
 def test_each_of_a_digest_says_so_and_can_be_replayed_alone(
     team: Callable[[str], Team], channel: BusyChannel, cli: Cli
 ) -> None:

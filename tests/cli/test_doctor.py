@@ -26,10 +26,9 @@ from sfwebhooks.doctor.examination import CHECKS
 from sfwebhooks.health import Condition, Health
 from sfwebhooks.host.install import SHIM
 from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.schema import VERSION
-from sfwebhooks.scan.host_database import DATABASE
+from sfwebhooks.scan.host_address import DATABASE
 from tests.builders import PATIENCE, a_host_database, a_scan
 from tests.conftest import Result
 from tests.filled import begin, end, put
@@ -38,6 +37,8 @@ from tests.test_docs import OPERATIONS
 from tests.test_service import Run
 from tests.tiers import slow
 from tests.users import NOBODY, command_as, needs_root, open_folder
+
+ONE_STORE = "it is about files; test_outbox_on_postgres.py has the server"
 
 URL = "http://127.0.0.1:9/hush-path"
 TEAM = f"[webhooks.team]\nurl = {URL}\nsecret = hush-secret-of-the-team\n"
@@ -50,28 +51,11 @@ NAMES = [
 
 
 @pytest.fixture
-def spiderfoot(tmp_path: Path) -> Path:
+def spiderfoot(spiderfoot: Path) -> Path:
     """A SpiderFoot of which the tests need the version, and which has the module."""
-    folder = tmp_path / "spiderfoot"
-    (folder / "modules").mkdir(parents=True)
-    (folder / "modules" / "sfp__stor_db.py").write_text("")
-    (folder / "sfscan.py").write_text("")
-    (folder / "spiderfoot").mkdir()
-    (folder / "spiderfoot" / "__version__.py").write_text("VERSION = (4, 4, 10)\n\n__version__ = '...'\n")
-    return folder
-
-
-@pytest.fixture
-def configure(tmp_path: Path) -> Callable[[str], Path]:
-    """Write webhooks.ini: `configure(text)`."""
-
-    def write(text: str = SETTINGS) -> Path:
-        path = tmp_path / "webhooks.ini"
-        path.touch(0o600)
-        path.write_text(text)
-        return path
-
-    return write
+    (spiderfoot / "spiderfoot").mkdir()
+    (spiderfoot / "spiderfoot" / "__version__.py").write_text("VERSION = (4, 4, 10)\n\n__version__ = '...'\n")
+    return spiderfoot
 
 
 class Doctor:
@@ -99,7 +83,7 @@ class Doctor:
 
 @pytest.fixture
 def doctor(cli: Callable[..., Result], configure: Any, spiderfoot: Path, outbox: Outbox) -> Doctor:
-    configure()
+    configure(SETTINGS)
     assert cli("install", "--spiderfoot", str(spiderfoot)).code == 0
     begin(outbox, a_scan())
     end(outbox, a_scan())
@@ -312,7 +296,7 @@ def test_a_folder_that_cannot_be_written_is_an_error() -> None:
     with open_folder() as folder:
         (folder / "webhooks.ini").write_text(SETTINGS)
         with closing(Outbox(folder / FILE)) as outbox:
-            outbox.file.check()
+            outbox.database.check()
         code, text = command_as(NOBODY, folder, "doctor")
     assert (code, f"error data folder: {folder / FILE} belongs to root" in text) == (1, True), text
     assert "what to do: run it as root" in text
@@ -418,7 +402,7 @@ def test_a_filling_outbox_needs_attention(doctor: Doctor, configure: Any, outbox
 
 def fill(outbox: Outbox, first: int, size: int) -> None:
     """Put deliveries into the outbox until it has at least so many bytes."""
-    while outbox.file.fullness() * outbox.file.max_bytes < size:
+    while outbox.database.fullness() * outbox.database.max_bytes < size:
         put(outbox, *range(first, first + 100), at=time.time())
         first += 100
 
@@ -449,6 +433,7 @@ def test_the_address_from_which_a_receiver_is_reached_is_named(doctor: Doctor, c
     assert (doctor.code, found["state"], "other: dns_failed" in found["words"]) == (3, "warning", True)
 
 
+@slow
 def test_name_servers_that_never_answer_are_named_and_hold_nobody(
     doctor: Doctor, configure: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -496,7 +481,7 @@ def test_a_scan_whose_process_has_died_needs_attention(doctor: Doctor, outbox: O
     found = doctor()["last scan"]
     assert (doctor.code, found["state"]) == (3, "warning")
     assert found["words"] == "5C4A0002 of acme.example: its process has died, and its end is not reported yet"
-    lock = scan_lock(outbox.path, "5C4A0002")
+    lock = outbox.locks.scan("5C4A0002")
     assert lock.take()
     try:
         command = Process(["doctor", "--json", "--folder", str(outbox.path.parent)], stdout=PIPE)

@@ -19,7 +19,10 @@ from tests import processes
 from tests.builders import PATIENCE
 from tests.conftest import Result, Team
 from tests.receivers.examples import SECURITY_AUDIT
+from tests.stores import BOTH
 from tests.test_service import Run, run
+
+STORES = BOTH
 
 __all__ = ["run"]
 SECRET = "the secret of the team"
@@ -103,6 +106,7 @@ def test_data_can_come_from_standard_input(team: Team, cli: Callable[..., Result
     assert (received.message["data"], received.message["metadata"]["severity"]) == (REPORT, "high")
 
 
+@pytest.mark.sqlite("no outbox is created")
 @pytest.mark.parametrize(
     ("data", "mistake"),
     [

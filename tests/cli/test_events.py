@@ -16,9 +16,10 @@ from sfwebhooks.cli.events import pretty, print_type, print_types
 from sfwebhooks.examples import ENDPOINT, example
 from sfwebhooks.formats import generic
 from tests.processes import Process
+from tests.rows import in_one
 
 WORDS = sorted({word for entry in EVENT_TYPES for word in (entry.name, entry.alias)})
-each_type = pytest.mark.parametrize("entry", EVENT_TYPES, ids=lambda entry: entry.name)
+each_type = in_one("entry", EVENT_TYPES)
 each_width = pytest.mark.parametrize("width", [80, 140])
 
 
@@ -107,7 +108,7 @@ def test_a_page_fits_into_80_columns_up_to_the_example(entry: EventType) -> None
     assert max(map(len, page[: page.index("{")])) <= 80
 
 
-@pytest.mark.parametrize("word", WORDS)
+@in_one("word", WORDS)
 def test_the_example_is_the_message_that_the_generic_format_renders(
     word: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,17 +14,21 @@ from subprocess import PIPE
 import pytest
 
 from sfwebhooks.doctor.expected import UNKNOWN_MAX
+from sfwebhooks.inspection.watched import LATE_CURE, LATE_SECONDS
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.scan.host_database import DATABASE
+from sfwebhooks.scan.host_address import DATABASE
 from sfwebhooks.scan.watch import LOOKED
-from sfwebhooks.terminal.watched import LATE_CURE, LATE_SECONDS
 from tests import processes
 from tests.builders import PATIENCE, a_host_database, a_scan, add_past_scan
 from tests.conftest import Result, Team
+from tests.outbox_rows import rows_of
 from tests.processes import Process
+from tests.stores import BOTH, place_in
 from tests.test_service import Run
 from tests.tiers import slow
+
+STORES = BOTH
 
 pytestmark = pytest.mark.usefixtures("own_signals")
 #: the time at which the scan is expected: two hours ago, in local time
@@ -71,8 +75,7 @@ def write(folder: Path, team: str, lines: str) -> None:
 
 def set_back(folder: Path, seconds: float = 86400.0) -> None:
     """Let the watch have looked last that long ago."""
-    with closing(sqlite3.connect(folder / FILE)) as connection, connection:
-        connection.execute("UPDATE watch SET checked_at = checked_at - ?", (seconds,))
+    rows_of(place_in(folder), "UPDATE watch SET checked_at = checked_at - ?", seconds)
 
 
 def got(team: Team) -> list[tuple[str, bool]]:
@@ -139,7 +142,7 @@ def test_a_process_that_is_killed_in_its_commit_has_neither_sent_nor_noted(
     set_back(folder)
     killed = processes.run([folder], KILLED, timeout=PATIENCE)
     assert killed.returncode == -signal.SIGKILL
-    with closing(Outbox(folder / FILE)) as outbox:
+    with closing(Outbox(place_in(folder))) as outbox:
         assert not any(state.begun_at for state in outbox.watch.all().values())
     cli("drain")
     cli("drain")
@@ -154,13 +157,13 @@ def test_drain_sends_what_waits_although_the_hosts_database_is_damaged(
     cli("drain")
     team.got.clear()
     (folder / DATABASE).write_bytes(b"garbage" * 1000)
-    with closing(sqlite3.connect(folder / FILE)) as connection, connection:
-        connection.execute("UPDATE delivery SET state = 'waiting', due_at = 0")
+    rows_of(place_in(folder), "UPDATE delivery SET state = 'waiting', due_at = 0")
     assert cli("drain").code == 0
     assert len(team.got) == 1
     assert "scans are not watched now: SpiderFoot's database cannot be read" in caplog.text
 
 
+@pytest.mark.sqlite("the file is locked")
 @slow
 def test_a_folder_that_cannot_be_written_is_an_error_and_not_a_traceback(
     folder: Path, cli: Callable[..., Result]
@@ -222,7 +225,7 @@ def test_status_shows_what_is_missed_and_whether_anything_looks(folder: Path, cl
 
 def test_status_names_all_that_is_not_well(folder: Path, cli: Callable[..., Result]) -> None:
     now = time.time()
-    with closing(Outbox(folder / FILE)) as outbox:
+    with closing(Outbox(place_in(folder))) as outbox:
         outbox.watch.all()  # drain makes no outbox if no scan is expected
     write(folder, "[webhooks.team]\nurl = http://127.0.0.1:9\nevents = scan.*, modules_degraded\n", "")
     cli("drain", "--timeout", "1s")
@@ -255,10 +258,11 @@ def test_without_expected_scans_nothing_is_shown(folder: Path, team: Team, cli: 
         assert "expected scan" not in cli(command).words
 
 
+@pytest.mark.sqlite("no outbox is created")
 def test_the_settings_of_an_outbox_that_is_not_there_yet_are_enough(
     folder: Path, team: Team, cli: Callable[..., Result]
 ) -> None:
     assert not (folder / FILE).exists()
     cli("drain")
-    with closing(Outbox(folder / FILE)) as outbox:
+    with closing(Outbox(place_in(folder))) as outbox:
         assert LOOKED in outbox.watch.all()

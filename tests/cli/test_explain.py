@@ -16,9 +16,9 @@ from sfwebhooks.cli import main
 from sfwebhooks.config.settings import Settings, load
 from sfwebhooks.events import Scan, delivery_id, finding_id, lifecycle_id
 from sfwebhooks.health import Condition, Health
-from sfwebhooks.outbox.file import FILE, Storage
-from sfwebhooks.outbox.locks import scan_lock
+from sfwebhooks.outbox.file import Storage
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.postgres.dsn import Place
 from sfwebhooks.pipeline import accept
 from sfwebhooks.reasons import DeadReason, Unsent, WaitingReason, Withheld
 from sfwebhooks.retry import State
@@ -31,8 +31,12 @@ from tests.builders import NOW, a_finding, a_scan
 from tests.filled import HOSTILE, send
 from tests.hosted import add_scan
 from tests.outbox_rows import rows_of
+from tests.stores import BOTH, place_in
 from tests.terminals import in_terminal
 from tests.tiers import slow
+
+STORES = BOTH
+pytestmark = pytest.mark.usefixtures("store")
 
 URL = "url = http://127.0.0.1:9/hook-path-token"
 #: the host's own hashes have 64 digits
@@ -48,8 +52,8 @@ class World:
     found: list[Finding] = field(default_factory=list)
 
     @property
-    def path(self) -> Path:
-        return self.folder / FILE
+    def path(self) -> Place:
+        return place_in(self.folder)
 
     @property
     def host(self) -> Path:
@@ -391,7 +395,7 @@ def test_deliveries_that_were_deleted(world: World, explain: Any) -> None:
 
 def test_a_scan_that_is_running_or_whose_process_has_died(world: World, explain: Any) -> None:
     scan = world.scan(ends=False, accepts=False)
-    lock = scan_lock(world.path, scan.id)
+    lock = Outbox(world.path).locks.scan(scan.id)
     assert lock.take()
     assert reasons(explain(scan)) == (Unsent.RUNNING.value, "sent")
     lock.release(remove=True)

@@ -13,7 +13,10 @@ import pytest
 from sfwebhooks.outbox.outbox import Outbox
 from tests.cli.test_overview import LEAVES, examples, run
 from tests.filled import put
+from tests.stores import BOTH
 from tests.tiers import quick_first
+
+STORES = BOTH
 
 pytestmark = pytest.mark.usefixtures("own_signals")
 #: the commands that read the settings; the others can do without
@@ -23,7 +26,7 @@ READERS = {"backfill", "check", "delete", "disable", "doctor", "drain", "emit", 
 USERS = READERS | {"dead drop", "dead list", "dead replay", "dead show", "deliveries", "drop", "purge", "replay",
                    "show", "stats", "status"}  # fmt: skip
 #: those that would go on until they are stopped, or take long, if what they are given is right
-LONG = {"demo", "receive", "run"}
+LONG = {"demo", "receive", "run", "web"}
 TEXTS = ("", "\0", "\udcff", "x" * 5000, "9" * 400, "-1", "nan", "../..", "env:", "file:", "\x1b[2J")
 
 
@@ -109,6 +112,15 @@ def test_receive_refuses_what_it_cannot_use(
     value = "file:" + places["missing"] if option == "--api-key" else places["below"]
     assert run("receive", "--port", "0", option, value) == 1
     assert capsys.readouterr().err.startswith("sfwebhooks: ")
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_web_refuses_what_it_cannot_listen_on(
+    text: str, places: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("web", "--listen", text) in (1, 2)
+    printed = capsys.readouterr().err
+    assert printed.startswith("sfwebhooks") and not set("\0\x1b") & set(printed)
 
 
 REDIRECTIONS = {

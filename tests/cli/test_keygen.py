@@ -11,9 +11,9 @@ import pytest
 
 from sfwebhooks.cli import main
 from sfwebhooks.config import settings
+from sfwebhooks.config.secret_file import write_secret
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.signing_keys import problem, receiver_form
-from sfwebhooks.terminal.secret_file import write_secret
 from tests.leaks import leaks
 from tests.test_signing import SEED_ALONE, WHPK, WHSEC, WHSK
 

@@ -18,7 +18,10 @@ from tests.cli.test_overview import run
 from tests.conftest import Team
 from tests.filled import put, send
 from tests.processes import run as run_process
+from tests.stores import BOTH
 from tests.terminals import in_terminal
+
+STORES = BOTH
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("own_signals")
@@ -100,6 +103,7 @@ def test_verbose_logs_each_attempt_without_the_path_of_a_url(filled: Path, recei
     assert "the-secret-path" not in verbose.stderr + verbose.stdout
 
 
+@pytest.mark.sqlite("it starts a process as a user does, with the settings of a file")
 @pytest.mark.parametrize(
     ("environment", "coloured"),
     [({}, False), ({"FORCE_COLOR": "1"}, True), ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False)],

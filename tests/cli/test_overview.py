@@ -12,6 +12,7 @@ import pytest
 
 from sfwebhooks.cli import main, parser
 from sfwebhooks.cli.overview import EXIT_CODES, ROWS, overview
+from tests.rows import in_one
 from tests.test_docs import OPERATIONS
 
 PLACED = [name for row in ROWS for name in row.commands]
@@ -81,7 +82,7 @@ def test_help_shows_the_help_of_a_command(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().err == 'sfwebhooks: sfwebhooks dead has no command "reply". Did you mean "replay"?\n'
 
 
-@pytest.mark.parametrize("name", LEAVES)
+@in_one("name", LEAVES)
 def test_each_command_has_examples_that_can_be_parsed(name: str) -> None:
     found = examples(LEAVES[name])
     assert found
@@ -90,7 +91,7 @@ def test_each_command_has_examples_that_can_be_parsed(name: str) -> None:
         assert (program, given.command.prog, unknown) == ("sfwebhooks", f"sfwebhooks {name}", [])
 
 
-@pytest.mark.parametrize("name", LEAVES)
+@in_one("name", LEAVES)
 def test_the_help_of_a_command_keeps_to_80_columns(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,20 +100,21 @@ def test_the_help_of_a_command_keeps_to_80_columns(
     assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
 
 
-@pytest.mark.parametrize("name", LEAVES)
+@in_one("name", LEAVES)
 def test_each_command_can_be_quiet_or_verbose(name: str) -> None:
     assert {"-q", "--quiet", "-v", "--verbose"} <= set(LEAVES[name]._option_string_actions)
 
 
 #: the commands that print no result of their own, or one that has a form already
-WITHOUT_JSON = {"completion", "demo", "help", "keygen", "man", "metrics", "preview", "run", "service"}
+WITHOUT_JSON = {"completion", "demo", "help", "keygen", "man", "metrics", "preview", "run", "service", "web"}
 #: those that ask, or edit a file
 WITHOUT_JSON |= {"connect", "create", "delete", "disable", "enable", "init", "purge", "update"}
 #: those that need no settings
-WITHOUT_CONFIG = {"completion", "demo", "events", "help", "install", "keygen", "man", "uninstall"}
+WITHOUT_CONFIG = {"completion", "demo", "events", "help", "install", "keygen", "man", "uninstall", "verify-scan"}
+WITHOUT_CONFIG |= {"spool list", "spool retry", "spool drop"}
 
 
-@pytest.mark.parametrize("name", LEAVES)
+@in_one("name", LEAVES)
 def test_a_command_has_the_options_that_all_have(name: str) -> None:
     options = set(LEAVES[name]._option_string_actions)
     assert name in WITHOUT_JSON or "--json" in options

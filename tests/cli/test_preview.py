@@ -20,13 +20,17 @@ from sfwebhooks.config.settings import load
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.events import delivery_id
 from sfwebhooks.examples import example_of_type
-from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
 from sfwebhooks.screening import Screen
 from sfwebhooks.severity import DEFAULT_SEVERITIES, SEVERITY_OF_TYPE, Severities, Severity, special_of
 from tests.builders import NOW, PATIENCE, an_event
 from tests.conftest import Team, sql
+from tests.rows import in_one
+from tests.stores import BOTH, place_in
+
+STORES = BOTH
+pytestmark = pytest.mark.usefixtures("store")
 
 #: headers that differ from attempt to attempt
 OF_AN_ATTEMPT = {"x-spiderfoot-timestamp", "webhook-timestamp", "x-spiderfoot-signature", "webhook-signature"}
@@ -66,7 +70,7 @@ def of_the_message(headers: Mapping[str, str]) -> dict[str, str]:
 
 @pytest.fixture
 def outbox(tmp_path: Path) -> Outbox:
-    return Outbox(tmp_path / FILE)
+    return Outbox(place_in(tmp_path))
 
 
 def put(outbox: Outbox, tmp_path: Path, events: int = 1) -> None:
@@ -93,7 +97,7 @@ def test_it_is_byte_for_byte_what_the_receiver_gets(
 
 
 @pytest.mark.parametrize("name", ["team", "chat"])
-@pytest.mark.parametrize("entry", EVENT_TYPES, ids=lambda entry: entry.name)
+@in_one("entry", EVENT_TYPES)
 def test_each_event_type_has_an_example(name: str, entry: object, preview: Preview, team: Team) -> None:
     word = entry.name  # type: ignore[attr-defined]
     first, headers, body = parsed(preview(name, "--event", word))
@@ -133,6 +137,7 @@ def test_a_delivery_is_shown_as_another_endpoint_would_get_it(preview: Preview, 
     assert headers["webhook-id"] != others["webhook-id"]
 
 
+@pytest.mark.sqlite("no outbox is created")
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -166,6 +171,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.sqlite("a column of PostgreSQL has values of one type")
 @pytest.mark.parametrize("name", ["team", "chat"])
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_row_is_named_and_the_others_are_shown(
@@ -193,6 +199,7 @@ def test_a_page_has_the_messages_whose_rows_are_not_damaged(preview: Preview, ou
     assert ["CVE-2026-000" + str(one) in text for one in (1, 2, 3)] == [True, False, True]
 
 
+@pytest.mark.sqlite("it starts a process as a user does, with the settings of a file")
 def test_a_terminal_shows_visible_characters_only(preview: Preview, outbox: Outbox, tmp_path: Path) -> None:
     with contextlib.closing(outbox):
         event = an_event(1, data={"data": "a\x1b[2J\x9b31m\u202eb"})
@@ -270,7 +277,7 @@ def test_redaction_and_filters_can_be_tried_before_a_scan(
         ) is withheld
 
 
-@pytest.mark.parametrize("host_type", sorted(SEVERITY_OF_TYPE))
+@in_one("host_type", sorted(SEVERITY_OF_TYPE))
 def test_every_type_of_the_host_has_an_example_that_the_catalogue_allows(host_type: str) -> None:
     event = example_of_type(host_type, DEFAULT_SEVERITIES).event
     entry = type_named(event.type)

@@ -30,6 +30,8 @@ from tests.test_docs import OPERATIONS
 from tests.tiers import slow
 from tests.users import NOBODY, command_as, needs_root, open_folder
 
+ONE_STORE = "it is about a receiver"
+
 SECRET = "the secret of both"
 GUIDE = Path(__file__).parent.parent / "receivers" / "webhook_logs.sql"
 
@@ -237,7 +239,7 @@ def test_something_else_is_not_taken_for_a_log(cli: Callable[..., Result], tmp_p
     path = tmp_path / "webhooks.db"
     if kind == "outbox":
         outbox = Outbox(path)
-        outbox.file.check()
+        outbox.database.check()
         outbox.close()
     elif kind == "text":
         path.write_text("some notes, which are not a database\n" * 100)

@@ -9,9 +9,11 @@ import pytest
 
 from sfwebhooks.outbox.outbox import Outbox
 from tests.builders import an_event
-from tests.cli.test_deliveries import an_id
 from tests.conftest import Result
-from tests.filled import put_event
+from tests.filled import an_id, put_event
+from tests.stores import BOTH
+
+STORES = BOTH
 
 LOGIN = "jane@acme.example:hunter22! [x]"
 DATA = {

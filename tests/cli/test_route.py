@@ -15,7 +15,6 @@ from sfwebhooks.cli import main
 from sfwebhooks.endpoints import EVENT_NAMES
 from sfwebhooks.events import Scan
 from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.scan.lifecycle import started
 from tests.builders import NOW, a_correlation, a_finding, a_scan
@@ -23,8 +22,12 @@ from tests.conftest import Team
 from tests.hosted import add_scan, correlate
 from tests.receivers.chats import Slack
 from tests.receivers.vendor import serve
+from tests.rows import in_one
+from tests.stores import BOTH, place_in
 
-pytestmark = pytest.mark.usefixtures("own_signals")
+STORES = BOTH
+
+pytestmark = pytest.mark.usefixtures("own_signals", "store")
 SCAN = "5C4A0001"
 #: as the host's database has them: type, data, module, confidence
 FOUND = (
@@ -133,10 +136,10 @@ def test_an_outbox_that_cannot_be_written_is_read(
 def test_a_running_scan_or_none_is_refused_as_by_backfill(tmp_path: Path, scan: Scan, run: Callable[..., str]) -> None:
     configure(tmp_path, siem=("url = http://127.0.0.1:9", "events = all"))
     assert 'has no scan "NONE"' in run("route", "--scan", "NONE", code=1)
-    with closing(Outbox(tmp_path / FILE)) as outbox:
+    with closing(Outbox(place_in(tmp_path))) as outbox:
         outbox.scans.begin_scan(scan, started(scan), [], NOW)
     assert "is not reported yet; sfwebhooks drain says why" in run("route", "--scan", SCAN, code=1)
-    lock = scan_lock(tmp_path / FILE, SCAN)
+    lock = Outbox(place_in(tmp_path)).locks.scan(SCAN)
     assert lock.take()
     assert "is still running" in run("route", "--scan", SCAN, code=1)
     lock.release(remove=True)
@@ -178,7 +181,7 @@ def test_a_type_of_spiderfoot_says_who_gets_it_under_which_name(tmp_path: Path, 
     assert "being unknown here" in run("route", "SOMETHING_NEW")
 
 
-@pytest.mark.parametrize("name", sorted(EVENT_NAMES))
+@in_one("name", sorted(EVENT_NAMES))
 def test_every_type_and_alias_has_an_answer(name: str, tmp_path: Path, run: Callable[..., str]) -> None:
     configure(tmp_path, **ENDPOINTS)
     found = routed(run, name)

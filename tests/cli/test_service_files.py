@@ -12,9 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sfwebhooks.cli import main, parser
 from sfwebhooks.cli.service import _in_unit, _is_private
+from sfwebhooks.cli.web import TOKEN
 from sfwebhooks.system import user_name
 from tests.tiers import slow
 
@@ -210,3 +212,39 @@ def test_systemd_finds_the_unit_right_and_well_protected(
     exposure = re.search(r"exposure level for \S+: ([\d.]+)", rated.stdout)
     assert exposure, rated.stderr
     assert float(exposure[1]) <= EXPOSURE_MAX
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_unit_of_web_may_change_the_settings(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, found = tmp_path / "data", tmp_path / name / "webhooks.ini"
+    for folder in (data, found.parent):
+        folder.mkdir()
+    found.write_text("[webhooks]\n")  # the page makes the first endpoint
+    assert main(["service", "--systemd", "--web", "--folder", str(data), "--config", str(found)]) == 0
+    unit, said = capsys.readouterr()
+    keys = dict(line.split("=", 1) for line in unit.splitlines() if re.match(r"\w+=", line))
+    assert in_systemd(keys["ExecStart"]) == command_of("web", "--config", str(found), "--folder", str(data))
+    assert in_systemd(keys["ReadWritePaths"]) == [str(data), str(found.parent)]
+    assert f"the service needs the environment variable {TOKEN}: set it in /etc/sfwebhooks.env, the file of" in said
+    assert keys["EnvironmentFile"] == "/etc/sfwebhooks.env"
+
+
+def test_the_container_of_web_is_reached_from_its_host_only(printed: Callable[..., tuple[str, str, Path]]) -> None:
+    text, said, _ = printed("data", "--compose", "--web")
+    (service,) = yaml.safe_load(text)["services"].values()
+    assert (service["ports"], service["command"][:3]) == (
+        ["127.0.0.1:8900:8900"],
+        ["web", "--listen", "0.0.0.0:8900"],
+    )
+    assert f"{TOKEN}: set it in sfwebhooks.env, the file of env_file" in said
+    assert service["env_file"] == "sfwebhooks.env"
+    assert "ports" not in yaml.safe_load(printed("data", "--compose")[0])["services"]["sfwebhooks"]
+
+
+def test_cron_does_not_start_web(capsys: pytest.CaptureFixture[str], printed: Callable[..., object]) -> None:
+    printed("data", "--cron")
+    with pytest.raises(SystemExit, match="2"):
+        main(["service", "--cron", "--web"])
+    assert "use --systemd or --compose" in capsys.readouterr().err

@@ -19,7 +19,11 @@ from sfwebhooks.retry import State
 from sfwebhooks.screening import Wanted
 from tests.builders import NOW, a_host_database, a_scan, an_event
 from tests.filled import HOSTILE, begin, send
+from tests.stores import BOTH, place_in
 from tests.terminals import in_terminal
+
+STORES = BOTH
+pytestmark = pytest.mark.usefixtures("store")
 
 CVE = "VULNERABILITY_CVE_HIGH"
 TARGET = "acme.example"
@@ -58,7 +62,7 @@ def scanned(
 def folder(tmp_path: Path) -> Iterator[Path]:
     """Lend a data folder with two scans: CVE-1 is gone, CVE-2 still there, CVE-3 new."""
     (tmp_path / "webhooks.ini").write_text("[webhooks.team]\nurl = http://127.0.0.1:9/\nsecret = whsec_x1y2z3\n")
-    with closing(Outbox(tmp_path / "webhooks.db")) as outbox:
+    with closing(Outbox(place_in(tmp_path))) as outbox:
         scanned(outbox, "5C4A0001", "CVE-1", "CVE-2")
         scanned(outbox, "5C4A0002", "CVE-2", "CVE-3", at=NOW + 60)
     yield tmp_path
@@ -96,7 +100,7 @@ def test_of_one_scan_the_most_severe_are_first_by_the_settings(run: Any, folder:
     kinds = {"TCP_PORT_OPEN": "low", "INTERNET_NAME": "critical", CVE: "high", "correlation_found": None}
     with (folder / "webhooks.ini").open("a") as file:
         file.write("[webhooks-severity]\ncritical = INTERNET_N*\n")
-    with closing(Outbox(folder / "webhooks.db")) as outbox:
+    with closing(Outbox(place_in(folder))) as outbox:
         begin(outbox, a_scan("5C4A0003"))
         seen = [(bytes.fromhex(fingerprint("x", kind)), kind) for kind in kinds]
         outbox.sightings.record("5C4A0003", TARGET, lineage_of(["sfp_x"]), seen, NOW + 90)
@@ -109,7 +113,7 @@ def test_of_one_scan_the_most_severe_are_first_by_the_settings(run: Any, folder:
 
 
 def test_what_was_gone_and_is_there_again_has_returned(run: Any, folder: Path) -> None:
-    with closing(Outbox(folder / "webhooks.db")) as outbox:
+    with closing(Outbox(place_in(folder))) as outbox:
         scanned(outbox, "5C4A0003", "CVE-1", "CVE-2", at=NOW + 120)
     assert {data: fields["state"] for data, fields in listed(run).items()} == {
         "CVE-1": "returned",
@@ -118,20 +122,20 @@ def test_what_was_gone_and_is_there_again_has_returned(run: Any, folder: Path) -
     }
     assert [*listed(run, "--returned")] == ["CVE-1"]
     assert listed(run, "--new") == {}
-    with closing(Outbox(folder / "webhooks.db")) as outbox:
+    with closing(Outbox(place_in(folder))) as outbox:
         scanned(outbox, "5C4A0004", "CVE-1", at=NOW + 180)
     assert [*listed(run, "--returned")] == [], "it is there since"
 
 
 def test_what_an_aborted_scan_finds_again_has_returned(run: Any, folder: Path) -> None:
-    with closing(Outbox(folder / "webhooks.db")) as outbox:
+    with closing(Outbox(place_in(folder))) as outbox:
         scanned(outbox, "5C4A0003", "CVE-1", complete=False, at=NOW + 120)
     assert [*listed(run, "--returned")] == ["CVE-1"]
 
 
 def test_a_narrow_terminal_has_the_data_in_a_line_of_their_own(folder: Path) -> None:
     data = "CVE-2026-0009: a long text that says what is wrong with the machine <and where it is>"
-    with closing(Outbox(folder / "webhooks.db")) as outbox:
+    with closing(Outbox(place_in(folder))) as outbox:
         scanned(outbox, "5C4A0003", data, "CVE-2", at=NOW + 120)
     code, shown = in_terminal(["sightings", TARGET, "--new", "--folder", str(folder)], [])
     lines = re.sub("\x1b\\[[0-9;]*m", "", shown).splitlines()
@@ -151,24 +155,24 @@ def test_only_some_are_listed_if_asked_for(run: Any, option: str, data: str) -> 
 
 
 def test_a_type_or_a_pattern_of_types_selects_some(run: Any, folder: Path) -> None:
-    with closing(Outbox(folder / "webhooks.db")) as outbox:
+    with closing(Outbox(place_in(folder))) as outbox:
         scanned(outbox, "5C4A0003", "www.acme.example", kind="INTERNET_NAME")
     assert [*listed(run, "--type", "INTERNET_*")] == ["www.acme.example"]
     assert run("sightings", TARGET, "--type", "EMAILADDR") == "No sightings.\n"
 
 
 def test_what_died_is_listed_as_dead_until_it_is_delivered(run: Any, folder: Path) -> None:
-    with closing(Outbox(folder / "webhooks.db")) as outbox:
+    with closing(Outbox(place_in(folder))) as outbox:
         send(outbox, State.DEAD, "refused")
     assert [*listed(run, "--dead")] == ["CVE-1"]
     assert "gone, dead" in run("sightings", TARGET)
-    with closing(Outbox(folder / "webhooks.db")) as outbox:
+    with closing(Outbox(place_in(folder))) as outbox:
         outbox.retention.replay(Selection(), NOW)
     assert listed(run, "--dead") == {}
 
 
 def test_a_finding_is_masked_as_in_a_chat(run: Any, folder: Path) -> None:
-    with closing(Outbox(folder / "webhooks.db")) as outbox:
+    with closing(Outbox(place_in(folder))) as outbox:
         scanned(outbox, "5C4A0003", "jane@acme.example:Tr0ub4dor", kind="PASSWORD_COMPROMISED")
     for words in ((), ("--json",)):
         assert "Tr0ub4dor" not in run("sightings", TARGET, *words)
@@ -183,7 +187,7 @@ def test_data_come_from_the_hosts_database_too_and_are_missing_when_nobody_has_t
         row = (scan.id, "h1", CVE, 1.0, 100, 100, 0, "sfp_x", "CVE-4\n<SFURL>https://x</SFURL>", 0, "ROOT")
         connection.execute("INSERT INTO tbl_scan_results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
         connection.commit()
-    with closing(Outbox(folder / "webhooks.db")) as outbox:
+    with closing(Outbox(place_in(folder))) as outbox:
         begin(outbox, scan)
         seen = [(bytes.fromhex(fingerprint(data)), CVE) for data in ("CVE-4\nhttps://x", "CVE-5")]
         outbox.sightings.record(scan.id, TARGET, lineage_of(["sfp_x"]), seen, NOW + 99)
@@ -214,12 +218,13 @@ def test_an_unknown_target_is_an_error_that_names_the_known_ones(run: Any) -> No
     assert f"the last targets are: {TARGET}" in run("sightings", "other.example", code=1)
 
 
+@pytest.mark.sqlite("no outbox is created")
 def test_no_sightings_and_no_outbox_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sightings", "--folder", str(tmp_path)]) == 0
     assert main(["mute", "--folder", str(tmp_path)]) == 0
     assert main(["mute", "abcd", "--folder", str(tmp_path)]) == 1
-    with closing(Outbox(tmp_path / "webhooks.db")) as outbox:
-        outbox.file.check()
+    with closing(Outbox(place_in(tmp_path))) as outbox:
+        outbox.database.check()
     assert main(["sightings", "--folder", str(tmp_path)]) == 0
     assert main(["sightings", TARGET, "--folder", str(tmp_path)]) == 1
     found = capsys.readouterr()
@@ -228,7 +233,7 @@ def test_no_sightings_and_no_outbox_are_explained(tmp_path: Path, capsys: pytest
 
 
 def test_hostile_names_and_data_do_not_reach_the_terminal(run: Any, folder: Path) -> None:
-    with closing(Outbox(folder / "webhooks.db")) as outbox:
+    with closing(Outbox(place_in(folder))) as outbox:
         scanned(outbox, "5C4A0003", HOSTILE, target=HOSTILE, kind=HOSTILE)
     for words in (("sightings",), ("sightings", HOSTILE.replace("\0", ""))):
         code = 0 if len(words) == 1 else 1
@@ -244,7 +249,7 @@ def test_a_finding_is_muted_by_its_fingerprint_and_listed(run: Any, folder: Path
     assert json.loads(run("mute", "--json"))["fingerprint"] == key
     assert [*listed(run, "--muted")] == ["CVE-3"]
     assert f"{TARGET} {CVE}" in run("mute")
-    with closing(Outbox(folder / "webhooks.db")) as outbox:
+    with closing(Outbox(place_in(folder))) as outbox:
         scanned(outbox, "5C4A0003", "CVE-3", "CVE-4")
         assert outbox.scans.known_events("5C4A0003") == {event("CVE-4", "5C4A0003").id}
     assert "1 mute removed" in run("unmute", key)
@@ -262,7 +267,7 @@ def test_a_finding_is_muted_by_an_event_of_it_for_one_endpoint_and_a_while(run: 
 
 
 def test_a_finding_that_several_targets_have_needs_its_target(run: Any, folder: Path) -> None:
-    with closing(Outbox(folder / "webhooks.db")) as outbox:
+    with closing(Outbox(place_in(folder))) as outbox:
         scanned(outbox, "5C4A0003", "CVE-3", target="other.example")
     key = fingerprint("CVE-3")
     assert f"{key} of {TARGET}" in run("mute", key, code=1)
@@ -303,13 +308,13 @@ def test_an_empty_name_of_an_endpoint_mutes_for_none(run: Any) -> None:
 
 def test_an_event_that_is_no_finding_cannot_be_muted(run: Any, folder: Path) -> None:
     alert = an_event(1, id="00000000-0000-8000-8000-0000000000aa", type="system_alert", data={"alert": "x"}, scan=None)
-    with closing(Outbox(folder / "webhooks.db")) as outbox:
+    with closing(Outbox(place_in(folder))) as outbox:
         outbox.accept([(alert, [Wanted("team", "all")])], NOW)
     assert "only these can be muted" in run("mute", alert.id, code=1)
 
 
 def test_a_muted_finding_of_which_there_are_no_sightings_is_found_by_its_fingerprint(run: Any, folder: Path) -> None:
-    with closing(Outbox(folder / "webhooks.db")) as outbox:
+    with closing(Outbox(place_in(folder))) as outbox:
         outbox.sightings.prune(NOW + 10, 1.0, 20)
         outbox.sightings.mute(TARGET, (bytes.fromhex(fingerprint("CVE-1")), CVE), "", None, NOW)
     assert "1 mute removed" in run("unmute", fingerprint("CVE-1")[:12])

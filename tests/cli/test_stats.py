@@ -14,17 +14,21 @@ from typing import Callable
 import pytest
 from rich.console import Console
 
+from sfwebhooks.inspection.counting import EndpointRow, Round
 from sfwebhooks.outbox.listing import Backlog
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.statistics import Figures, Quantiles
 from sfwebhooks.retry import State
-from sfwebhooks.terminal.stats_table import EndpointRow, Round, drawing
+from sfwebhooks.terminal.stats_table import drawing
 from tests.builders import NOW, PATIENCE
 from tests.conftest import Result, sql
 from tests.filled import HOSTILE, put, send
 from tests.processes import Process
+from tests.stores import BOTH
 from tests.terminals import in_terminal
 from tests.tiers import slow
+
+STORES = BOTH
 
 #: seconds of the age of what `filled` has
 AGE = 60.0
@@ -109,11 +113,13 @@ def test_an_outbox_that_nobody_used_has_no_endpoints(cli: Callable[..., Result],
     assert "No endpoints." in cli("stats").out
 
 
+@pytest.mark.sqlite("no outbox is created")
 def test_without_an_outbox_nothing_is_counted(cli: Callable[..., Result]) -> None:
     result = cli("stats")
     assert (result.code, "There is no outbox" in result.out) == (0, True)
 
 
+@pytest.mark.sqlite("the file is damaged")
 def test_a_corrupt_outbox_is_an_error(cli: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "webhooks.db").write_bytes(b"no database" * 1000)
     (tmp_path / "webhooks.db").chmod(0o600)

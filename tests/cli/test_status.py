@@ -6,7 +6,6 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from subprocess import PIPE
@@ -17,66 +16,27 @@ import pytest
 from sfwebhooks.config.settings import load
 from sfwebhooks.delivery.ownership import HUNG_SECONDS
 from sfwebhooks.health import Condition, Health
+from sfwebhooks.inspection.live_state import TROUBLE, Standing
 from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.schema import VERSION
 from sfwebhooks.retry import State
 from sfwebhooks.screening import Wanted
-from sfwebhooks.terminal.live_state import TROUBLE, Standing
 from sfwebhooks.terminal.output import no_outbox
 from tests.builders import a_scan, an_event
 from tests.conftest import Gate, Result, Team, sql
 from tests.filled import HOSTILE, begin, put, send
 from tests.processes import Process
+from tests.stores import BOTH, place_in
 from tests.test_docs import OPERATIONS
 from tests.test_service import Run
 from tests.threads import until
 from tests.users import NOBODY, command_as, needs_root, open_folder
 
+STORES = BOTH
+
 TEAM = "[webhooks.team]\nurl = https://team.example.test/hush-path\nsecret = hush-secret-of-the-team\n"
 NOTHING_SENDS = "No process is sending: sfwebhooks drain sends once, sfwebhooks run keeps sending."
-#: has the lock of an endpoint, and says so until it is ended; or ends at once, and leaves its note behind
-OWNER = """
-import os, sys
-from pathlib import Path
-from sfwebhooks.outbox.locks import endpoint_lock
-from sfwebhooks.delivery.ownership import Note
-lock = endpoint_lock(Path(sys.argv[1]), "team")
-assert lock.take()
-lock.note(str(Note(0.0, os.getpid(), float(sys.argv[2]))))
-print("owns", flush=True)
-sys.stdin.read()
-"""
-
-
-@pytest.fixture
-def configure(tmp_path: Path) -> Callable[[str], Path]:
-    """Write webhooks.ini: `configure(text)`."""
-
-    def write(text: str) -> Path:
-        path = tmp_path / "webhooks.ini"
-        path.touch(0o600)
-        path.write_text(text)
-        return path
-
-    return write
-
-
-@pytest.fixture
-def owner(outbox: Outbox) -> Iterator[Callable[[float], Process]]:
-    """Start a process that sends to the team, and showed its last sign of life so many seconds ago."""
-    started: list[Process] = []
-
-    def start(silent: float = 0.0) -> Process:
-        started.append(Process([outbox.path, time.time() - silent], OWNER, stdin=PIPE, stdout=PIPE))
-        assert started[-1].stdout and started[-1].stdout.readline() == "owns\n"
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.kill()
-        one.communicate()
 
 
 def is_unhealthy(outbox: Outbox, path: Path, condition: Condition, reason: str, **values: Any) -> None:
@@ -94,6 +54,7 @@ def of_team(result: Result) -> dict[str, Any]:
 # --- without trouble
 
 
+@pytest.mark.sqlite("no outbox is created")
 def test_an_endpoint_is_ready_before_anything_was_sent(
     cli: Callable[..., Result], configure: Any, tmp_path: Path
 ) -> None:
@@ -230,7 +191,7 @@ def test_each_state_is_shown_with_what_helps_and_its_exit_code(
     words: str,
 ) -> None:
     path = configure(TEAM)
-    outbox.file.check()
+    outbox.database.check()
     bring(outbox, path)
     result = cli("status")
     assert re.search(rf"^team +{standing.value} ", result.out, re.M), result.out
@@ -255,7 +216,7 @@ def test_check_and_status_agree_on_what_needs_attention(
 ) -> None:
     path = configure(TEAM)
     assert (cli("check").code, cli("status").code) == (0, 0)
-    outbox.file.check()
+    outbox.database.check()
     bring(outbox, path)
     assert (cli("check").code, cli("status").code) == (3, 3)
 
@@ -318,7 +279,7 @@ def test_an_idle_delivery_process_sends_too(
     cli: Callable[..., Result], configure: Any, outbox: Outbox, team: Team, tmp_path: Path
 ) -> None:
     configure(f"[webhooks.team]\nurl = {team.url}\n")
-    outbox.file.check()
+    outbox.database.check()
     run = Run(tmp_path, more=["--while-needed"])
     try:
         run.wait_for("sending")
@@ -331,7 +292,7 @@ def test_an_idle_delivery_process_sends_too(
 def test_a_running_scan_sends_if_nothing_else_does(cli: Callable[..., Result], configure: Any, outbox: Outbox) -> None:
     configure(TEAM)
     begin(outbox, a_scan())
-    lock = scan_lock(outbox.path, a_scan().id)
+    lock = outbox.locks.scan(a_scan().id)
     assert lock.take()
     lock.note(f"mark digest {os.getppid()}")
     try:
@@ -411,6 +372,7 @@ def test_settings_that_may_have_another_endpoint_need_attention(cli: Callable[..
     assert (result.code, "The settings may have another endpoint: sfwebhooks check" in result.out) == (3, True)
 
 
+@pytest.mark.sqlite("the file is damaged")
 def test_a_corrupt_outbox_ends_badly_and_is_not_changed(
     cli: Callable[..., Result], configure: Any, tmp_path: Path
 ) -> None:
@@ -422,9 +384,10 @@ def test_a_corrupt_outbox_ends_badly_and_is_not_changed(
     assert (tmp_path / FILE).read_bytes() == b"rubbish" * 1000
 
 
+@pytest.mark.sqlite("the file's version")
 def test_an_outbox_of_a_newer_version_ends_badly(cli: Callable[..., Result], configure: Any, outbox: Outbox) -> None:
     configure(TEAM)
-    outbox.file.check()
+    outbox.database.check()
     outbox.close()
     with closing(sqlite3.connect(outbox.path)) as connection:
         connection.execute(f"PRAGMA user_version = {VERSION + 1}")
@@ -432,6 +395,7 @@ def test_an_outbox_of_a_newer_version_ends_badly(cli: Callable[..., Result], con
     assert (result.code, "was created by a newer sfwebhooks" in result.err) == (1, True)
 
 
+@pytest.mark.sqlite("the file is locked")
 def test_an_outbox_that_another_process_writes_to_can_be_read(
     cli: Callable[..., Result], configure: Any, outbox: Outbox
 ) -> None:
@@ -444,6 +408,7 @@ def test_an_outbox_that_another_process_writes_to_can_be_read(
     assert (result.code, of_team(cli("status", "--json"))["waiting"]) == (0, 1)
 
 
+@pytest.mark.sqlite("the file is locked")
 def test_an_outbox_locked_for_reading_ends_badly(cli: Callable[..., Result], configure: Any, outbox: Outbox) -> None:
     configure(TEAM)
     put(outbox, 1, at=time.time())
@@ -456,13 +421,14 @@ def test_an_outbox_locked_for_reading_ends_badly(cli: Callable[..., Result], con
     assert (result.code, "locked" in result.err, "run the command again" in result.err) == (1, True, True)
 
 
+@pytest.mark.sqlite("the file's permissions")
 @needs_root
 def test_an_outbox_that_cannot_be_written_can_be_read() -> None:
     with open_folder() as folder:
         (folder / "webhooks.ini").write_text(TEAM)
-        with closing(Outbox(folder / FILE)) as outbox:
+        with closing(Outbox(place_in(folder))) as outbox:
             put(outbox, 1, at=time.time())
-            assert scan_lock(outbox.path, "any").take()
+            assert outbox.locks.scan("any").take()
         outbox.path.chmod(0o644)
         code, words = command_as(NOBODY, folder, "status")
     assert (code, "team ready 1" in words) == (0, True), words

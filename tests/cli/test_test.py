@@ -27,9 +27,9 @@ from rich.console import Console
 
 from sfwebhooks.cli.test import show_test
 from sfwebhooks.demo.certificates import Authority, Identity
+from sfwebhooks.inspection.attempt_steps import AttemptSteps
 from sfwebhooks.network.steps import Arrived, Begun, Connected, Ended, Resolved, Sent, Step, Unreached
 from sfwebhooks.receive.server import server_context
-from sfwebhooks.terminal.attempt_steps import AttemptSteps
 from tests.builders import PATIENCE, an_endpoint
 from tests.conftest import Clock, Result, Team
 from tests.hostile import (
@@ -158,7 +158,7 @@ def test_the_steps_are_shown_as_they_happen(settings: Callable[..., Path], hosti
 
 def test_the_time_of_a_step_is_that_since_the_step_before_it() -> None:
     clock = Clock(100.0)
-    steps = AttemptSteps(an_endpoint(url="http://r.test/"), None, clock)
+    steps = AttemptSteps(an_endpoint(url="http://r.test/"), clock=clock)
     made: list[tuple[Step, float]] = [
         (Begun(), 101.0),
         (Resolved("r.test", ("192.0.2.1", "192.0.2.2"), {}), 101.5),
@@ -178,7 +178,7 @@ def test_the_time_of_a_step_is_that_since_the_step_before_it() -> None:
 
 def test_the_time_of_a_failure_is_that_until_the_attempt_ended() -> None:
     clock = Clock(100.0)
-    steps = AttemptSteps(an_endpoint(url="http://r.test/"), None, clock)
+    steps = AttemptSteps(an_endpoint(url="http://r.test/"), clock=clock)
     made: list[tuple[Step, float]] = [
         (Begun(), 101.0),
         (Resolved("r.test", ("192.0.2.1",), {}), 102.0),

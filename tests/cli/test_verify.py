@@ -19,7 +19,7 @@ from sfwebhooks.events import Batch
 from sfwebhooks.formats.content import Content
 from sfwebhooks.receive.capture import Captured
 from sfwebhooks.receive.diagnosis import diagnose
-from sfwebhooks.receive.verification import SIGNATURES_MAX, problems
+from sfwebhooks.receive.verification import SIGNATURES_MAX, signature_problems
 from sfwebhooks.signatures import guide_signature, standard_signature
 from sfwebhooks.signing import sign
 from sfwebhooks.signing_keys import new_whsk, receiver_form
@@ -548,6 +548,6 @@ def test_verdict_and_findings_agree_with_the_receiver(signing: list[str]) -> Non
     ]
     for (headers, body), secrets in itertools.product(requests, known):
         found = diagnose(Captured("it", CaseInsensitiveDict(headers), body), secrets, NOW)
-        right = problems(headers, body, secrets, NOW) == []
+        right = signature_problems(headers, body, secrets, NOW) == []
         assert (found.verified, all(one.good is not False for one in found.findings)) == (right, right)
         assert leaks(" ".join(one.words for one in found.findings), *HIDDEN) == []

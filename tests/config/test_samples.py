@@ -13,6 +13,7 @@ from sfwebhooks.config.options import GENERAL_OPTIONS, OPEN_OPTIONS, all_options
 from sfwebhooks.config.samples import unfilled
 from sfwebhooks.config.settings import Settings, load_mapping
 from sfwebhooks.signing_keys import new_whsec, new_whsk
+from tests.rows import in_one
 from tests.tiers import quick_first
 
 SECRET_KEYS = ("secret", "api_key", "client_key_password", "header.Authorization")
@@ -90,7 +91,7 @@ def settings(key: str, value: str) -> Settings:
 
 
 @pytest.mark.parametrize("key", SECRET_KEYS)
-@pytest.mark.parametrize("value", [*TEMPLATES, *SOURCES, *SAMPLES, *NOTHINGS])
+@in_one("value", [*TEMPLATES, *SOURCES, *SAMPLES, *NOTHINGS])
 def test_what_was_never_filled_in_holds_the_endpoint(key: str, value: str) -> None:
     (one,) = settings(key, value).mistakes
     assert (one.key, one.value) == (key, "***")

@@ -8,16 +8,18 @@ from typing import Any
 import pytest
 
 from sfwebhooks.cli import main
+from sfwebhooks.config.contradictions import formats_for
 from sfwebhooks.config.draft import MISTAKES_MAX, Draft, Mistake
-from sfwebhooks.config.endpoint import formats_for
 from sfwebhooks.config.file import read_settings
+from sfwebhooks.config.location import disabled, find_file
 from sfwebhooks.config.options import GENERAL_OPTIONS, OPEN_OPTIONS, RESERVED_METADATA, all_options
-from sfwebhooks.config.settings import Settings, disabled, find_file, load, load_mapping
+from sfwebhooks.config.settings import Settings, load, load_mapping
 from sfwebhooks.digesting import Digesting, Rhythm
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.formats.generic import message
 from sfwebhooks.outbox.file import Storage
 from tests.builders import a_delivery, an_endpoint
+from tests.rows import in_one
 
 TEAM = "[webhooks.team]\nurl = https://team.example/hook\n"
 #: long enough that nobody warns of it, and not a sample
@@ -510,7 +512,7 @@ def test_a_wrong_endpoint_is_out_and_the_right_ones_work(tmp_path: Path) -> None
     assert names(settings(tmp_path, TEAM + "[webhooks.wrong]\nurl = nowhere\n")) == ["team"]
 
 
-@pytest.mark.parametrize(
+@in_one(
     ("key", "value"),
     [
         ("url", ""),
@@ -617,7 +619,7 @@ def test_a_value_that_is_not_accepted_leaves_the_endpoint_out(tmp_path: Path, ke
     assert found.mistakes
 
 
-@pytest.mark.parametrize(
+@in_one(
     ("key", "value", "field", "expected"),
     [
         ("enabled", "YES", "name", "team"),

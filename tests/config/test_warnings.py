@@ -15,6 +15,8 @@ from sfwebhooks.scan.run import ScanRun
 from tests.builders import a_host_database, a_scan
 from tests.conftest import Result
 
+ONE_STORE = "it is about the settings"
+
 SECRET = "Zeppelin-over-Ithaca-1937"
 URL = "https://hooks.example/x"
 posix = pytest.mark.skipif(os.name != "posix", reason="there are no such modes here")

@@ -3,8 +3,6 @@ kinds; what must be true in the end is read from the evidence."""
 
 from __future__ import annotations
 
-import sqlite3
-import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
@@ -13,18 +11,18 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from math import ceil
-from pathlib import Path
 from random import Random
 from typing import Any, Callable
 
 from sfwebhooks.delivery.alerts import ALERT
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.schema import VERSION
 from tests.builders import PATIENCE, a_scan, an_endpoint
 from tests.crash.catcher import LATE, Catcher, Caught
 from tests.crash.evidence import OK, REFUSED, SHORTAGES, Evidence
+from tests.crash.grounds import Ground, version
+from tests.crash.looking import Look
 from tests.crash.worker import DRAIN_SECONDS, End, Task, Worker, open_outbox, work
 
 
@@ -33,6 +31,8 @@ class Moment(str, Enum):
 
     #: while it accepts one event after the other
     ACCEPTING = "accepting"
+    #: while it admits events of the spool to the outbox
+    FORWARDING = "forwarding"
     #: while the receiver handles one of its requests
     SENDING = "sending"
     #: just after the receiver answered one
@@ -48,7 +48,7 @@ class Moment(str, Enum):
     MEMORY = "short of memory"
 
 
-#: how many of a hundred kills are of a kind
+#: how many of a hundred kills are of a kind; with a spool, half of those while accepting come while forwarding
 SHARES = {
     Moment.ACCEPTING: 26,
     Moment.SENDING: 20,
@@ -81,8 +81,8 @@ SLOW_EACH = 5
 SLOW_SECONDS = 0.2
 #: how many drain the outbox in the end at most, one after the other
 DRAINS_MAX = 60
-#: what a process that is short has, at least and at most: descriptors, and bytes of memory
-DESCRIPTORS = (12, 40)
+#: what a process that is short has, at least and at most: descriptors (with a server; with a spool), bytes of memory
+DESCRIPTORS, DESCRIPTORS_THERE, DESCRIPTORS_SPOOL = (12, 40), (7, 16), (14, 24)
 MEMORY = (2**21, 2**27)
 #: seconds within which a kill comes once its moment has come
 SPREAD_SECONDS = 0.002
@@ -90,8 +90,14 @@ SPREAD_SECONDS = 0.002
 MAKING_SECONDS = 0.01
 ENDING_SECONDS = 0.05
 SHORT_SECONDS = 0.5
+#: the same on a server, and seconds from an event's commit to the spool until it is forwarded
+MAKING_SECONDS_THERE = 0.2
+ENDING_SECONDS_THERE = 0.3
+FORWARDING_SECONDS = 0.15
 #: seconds in which a process notes an attempt that failed for what it lacks, if it can
 SHORT_SECONDS_MAX = 5.0
+#: how many may lack something before the first one notes it
+SHORT_TRIES = 20
 #: seconds between two looks at whether it did
 LOOK_SECONDS = 0.02
 
@@ -112,19 +118,16 @@ class Trap:
 
 
 class Campaign:
-    """One outbox, one receiver, and processes that come and go.
+    """One outbox, one receiver, and processes that come and go."""
 
-    Args:
-        folder: for the outbox.
-    """
-
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, ground: Ground, seed: int) -> None:
+        self.ground = ground
         self.kills: Counter[Moment] = Counter()
         #: moment -> the requests at which a trap snapped
         self.snapped: dict[Moment, list[Caught]] = defaultdict(list)
         self._random = Random(seed)
         self._catcher = Catcher(self._answer, lambda caught: self._spring(caught, answered=True))
-        self._outbox = folder / FILE
+        self._outbox, self._look = ground.outbox, Look(ground.outbox)
         self._endpoints = endpoints_of(self._catcher)
         self._workers: dict[int, Worker] = {}
         self._trap: Trap | None = None
@@ -139,20 +142,27 @@ class Campaign:
         self._coin = Random(seed)
         #: schema version that a kill left in a file that was being made -> how often
         self.left: Counter[int] = Counter()
+        on_server = DESCRIPTORS_SPOOL if ground.has_spool else DESCRIPTORS_THERE
+        descriptors = on_server if ground.server else DESCRIPTORS
         self._ways: dict[Moment, Callable[[], None]] = {
             Moment.ACCEPTING: self._accepting,
+            Moment.FORWARDING: self._forwarding,
             Moment.SENDING: lambda: self._sending(Moment.SENDING),
             Moment.SETTLING: lambda: self._sending(Moment.SETTLING),
             Moment.MAKING: self._making,
             Moment.RELIEVED: self._relieved,
             Moment.ENDING: self._ending,
-            Moment.DESCRIPTORS: lambda: self._short(descriptors=self._random.randint(*DESCRIPTORS)),
-            Moment.MEMORY: lambda: self._short(memory=self._random.randint(*MEMORY)),
+            Moment.DESCRIPTORS: lambda: self._short("descriptors", descriptors),
+            Moment.MEMORY: lambda: self._short("memory", MEMORY),
         }
 
     def run(self, kills: int) -> Evidence:
         """Kill so many processes at least, let others send what is left, and return the evidence."""
-        moments = [moment for moment, share in SHARES.items() for _ in range(ceil(share * kills / 100))]
+        shares = dict(SHARES)
+        if self.ground.has_spool:
+            shares[Moment.FORWARDING] = SHARES[Moment.ACCEPTING] // 2
+            shares[Moment.ACCEPTING] -= shares[Moment.FORWARDING]
+        moments = [moment for moment, share in shares.items() for _ in range(ceil(share * kills / 100))]
         self._random.shuffle(moments)
         with closing(Outbox(self._outbox)) as outbox:
             outbox.scans.tallies()  # makes the file: the first one that is killed may lack something to do so
@@ -179,6 +189,15 @@ class Campaign:
         worker.ended()
         self._spare()
 
+    def _forwarding(self) -> None:
+        worker = self._new_worker()
+        worker.accept(self._events(MANY), MANY)
+        assert worker.hear() == "all"
+        threading.Event().wait(self._random.uniform(0.0, FORWARDING_SECONDS))
+        worker.kill()
+        worker.ended()
+        self._spare()
+
     def _sending(self, moment: Moment) -> None:
         with self._trapping(moment, self._random.choice(list(REQUESTS))):
             worker = self._new_worker()
@@ -199,7 +218,7 @@ class Campaign:
         killed = self._workers[trap.victim.worker]
         killed.ended()
         workers.remove(killed)
-        self._catcher.wait_until(lambda: self._goes_on(path, killed))
+        self._catcher.wait_until(lambda: self._goes_on(path, killed), 3 * PATIENCE)
         self._end(workers, End.STOP)
 
     def _ending(self) -> None:
@@ -208,20 +227,27 @@ class Campaign:
         worker.accept(self._events(FEW))
         worker.end(End.SCANS)
         assert (worker.hear(), worker.hear()) == ("all", "ends")
-        threading.Event().wait(self._random.uniform(0.0, ENDING_SECONDS))
+        seconds = ENDING_SECONDS_THERE if self.ground.server else ENDING_SECONDS
+        threading.Event().wait(self._random.uniform(0.0, seconds))
         worker.kill()
         worker.ended()
         self._generation += 1  # an end is a scan's last message
         self._spare()
 
-    def _short(self, **limits: int) -> None:
-        """Kill a process that lacks something, some time after an attempt failed for that: it may not even be able to
-        note one."""
-        before = self._count(SHORTAGES)
-        worker = self._new_worker(**limits)
+    def _short(self, thing: str, limits: tuple[int, int]) -> None:
+        """Kill processes that lack something, some time after an attempt failed for that: one may not even be able to
+        note it, or have just enough. At least one has to have noted it."""
+        for _ in range(SHORT_TRIES):
+            self._short_of(thing, self._random.randint(*limits))
+            if self._look.count(SHORTAGES):
+                break
+
+    def _short_of(self, thing: str, number: int) -> None:
+        before = self._look.count(SHORTAGES)
+        worker = self._new_worker(**{thing: number})
         worker.accept(self._events(MANY))
         latest = time.monotonic() + SHORT_SECONDS_MAX
-        while self._count(SHORTAGES) == before and time.monotonic() < latest:
+        while self._look.count(SHORTAGES) == before and time.monotonic() < latest:
             threading.Event().wait(LOOK_SECONDS)
         threading.Event().wait(self._random.uniform(0.0, SHORT_SECONDS))
         worker.kill()
@@ -230,17 +256,18 @@ class Campaign:
 
     def _making(self) -> None:
         """Kill a process while it makes an outbox; the next one that opens it makes what is not there."""
-        with tempfile.TemporaryDirectory(dir=self._outbox.parent) as folder:
-            path = Path(folder) / FILE
-            worker = Worker(open_outbox, path)
+        with self.ground.another() as place:
+            worker = Worker(open_outbox, place)
             worker.start()
             assert worker.hear() == "begins"
-            threading.Event().wait(self._random.uniform(0.0, MAKING_SECONDS))
+            seconds = MAKING_SECONDS_THERE if self.ground.server else MAKING_SECONDS
+            threading.Event().wait(self._random.uniform(0.0, seconds))
             worker.kill()
             worker.ended()
-            self.left[version(path)] += 1
-            Outbox(path).scans.tallies()
-            assert version(path) == VERSION
+            self.left[version(place)] += 1
+            with closing(Outbox(place)) as outbox:
+                outbox.scans.tallies()
+            assert version(place) == VERSION
 
     def _goes_on(self, path: str, killed: Worker) -> bool:
         return any(
@@ -252,8 +279,9 @@ class Campaign:
 
     def _new_worker(self, **limits: int) -> Worker:
         mark = len(self._workers) + 1
-        scan = a_scan(f"scan-{self._generation}-{mark % SCANS}")
-        task = Task(mark, self._outbox, scan, self._endpoints, **limits)
+        # a scan whose events are in the spool is reported as over by the next process that forwards
+        number = f"{self._generation}-{mark % SCANS}" if not self.ground.has_spool else str(mark)
+        task = Task(mark, self._outbox, a_scan(f"scan-{number}"), self._endpoints, self.ground.has_spool, **limits)
         worker = self._workers[mark] = Worker(work, task)
         worker.start()
         return worker
@@ -280,7 +308,7 @@ class Campaign:
             worker.accept(self._events(FEW))
             worker.end(End.SCANS)
             self._end([worker], End.DRAIN)
-            if not self._waits():
+            if not (self._waits() or self.ground.spooled or self._look.count("scan WHERE ended IS NULL")):
                 return
         raise AssertionError(f"something still waits after {DRAINS_MAX} drains")
 
@@ -291,12 +319,7 @@ class Campaign:
             self._end([self._new_worker()], End.DRAIN)
 
     def _waits(self, which: str = "TRUE") -> bool:
-        return self._count(f"delivery WHERE state = 'waiting' AND {which}") > 0
-
-    def _count(self, rows: str) -> int:
-        # read-only, since a connection that may write would leave no log for the next process to recover
-        with closing(sqlite3.connect(f"file:{self._outbox}?mode=ro", uri=True)) as sql:
-            return int(sql.execute(f"SELECT count(*) FROM {rows}").fetchone()[0])
+        return self._look.count(f"delivery WHERE state = 'waiting' AND {which}") > 0
 
     @contextmanager
     def _trapping(self, moment: Moment, path: str) -> Iterator[Trap]:
@@ -304,7 +327,7 @@ class Campaign:
         left = self._random.randint(1, REQUESTS[path])
         trap = self._trap = Trap(moment, path, left, self._random.uniform(0.0, SPREAD_SECONDS))
         yield trap
-        assert trap.snapped.wait(PATIENCE), f"no sender came into {trap}"
+        assert trap.snapped.wait(3 * PATIENCE), f"no sender came into {trap}"
 
     def _answer(self, caught: Caught) -> int:
         with self._guard:
@@ -363,12 +386,3 @@ def endpoints_of(catcher: Catcher) -> tuple[Endpoint, ...]:
         one(SLOW, timeout=SLOW_SECONDS),
         one(ALERTS, events=(ALERT,)),
     )
-
-
-def version(path: Path) -> int:
-    """Return the version of the schema of an outbox; 0: it has none, or is not there."""
-    if not path.exists():
-        return 0
-    with closing(sqlite3.connect(path)) as sql:
-        assert sql.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        return int(sql.execute("PRAGMA user_version").fetchone()[0])

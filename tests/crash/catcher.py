@@ -9,9 +9,9 @@ import json
 import socketserver
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Callable
+from typing import Any, Callable
 
 from tests.builders import PATIENCE
 
@@ -21,6 +21,7 @@ MARK = "X-Worker"
 UNWANTED = "nobody wants this"
 #: in place of a status: success, which is answered once the sender has given up
 LATE = 0
+Message = Mapping[str, Any]
 
 
 @dataclass
@@ -52,14 +53,20 @@ class Catcher(socketserver.ThreadingTCPServer):
     Args:
         answer: returns the status for a request, or LATE; called from several threads.
         after: called once the answer was written.
+        address: of this machine.
     """
 
     daemon_threads = True
     allow_reuse_address = True
     request_queue_size = 128
 
-    def __init__(self, answer: Callable[[Caught], int], after: Callable[[Caught], None] = lambda caught: None) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(
+        self,
+        answer: Callable[[Caught], int],
+        after: Callable[[Caught], None] = lambda caught: None,
+        address: str = "127.0.0.1",
+    ) -> None:
+        super().__init__((address, 0), Handler)
         self.caught: list[Caught] = []
         self.answer = answer
         self.after = after
@@ -74,9 +81,14 @@ class Catcher(socketserver.ThreadingTCPServer):
         self.server_close()
 
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}{path}"
+        return f"http://{self.server_address[0]!s}:{self.server_address[1]}{path}"
 
-    def keep(self, caught: Caught) -> None:
+    def sender_of(self, headers: Mapping[str, str], address: str) -> int:
+        """Return the mark of the worker who sent a request with these headers, from an address."""
+        return int(headers[MARK])
+
+    def keep(self, caught: Caught, messages: Sequence[Message]) -> None:
+        """Keep a request, with the messages that are in it."""
         with self._news:
             self.caught.append(caught)
             self._news.notify_all()
@@ -115,15 +127,12 @@ class Handler(socketserver.StreamRequestHandler):
             body = self.rfile.read(length)
             if not length or len(body) < length:
                 return
-            path, mark, identity = line.split()[1].decode(), int(headers[MARK]), headers["webhook-id"]
+            path, identity = line.split()[1].decode(), headers["webhook-id"]
+            mark = self.server.sender_of(dict(headers.items()), self.client_address[0])
             digest, unwanted = hashlib.sha256(body).hexdigest(), UNWANTED.encode() in body
-            caught = Caught(time.monotonic(), path, mark, identity, digest, delivery_ids(body), unwanted)
-            self.server.keep(caught)
+            message = json.loads(body)
+            messages = message if isinstance(message, list) else [message]  # of a batch
+            deliveries = tuple(one["metadata"]["delivery_id"] for one in messages)
+            caught = Caught(time.monotonic(), path, mark, identity, digest, deliveries, unwanted)
+            self.server.keep(caught, messages)
             yield caught
-
-
-def delivery_ids(body: bytes) -> tuple[str, ...]:
-    """Return the ids of the deliveries in a message, which is one object or, of a batch, a list of them."""
-    message = json.loads(body)
-    messages = message if isinstance(message, list) else [message]
-    return tuple(one["metadata"]["delivery_id"] for one in messages)

@@ -9,17 +9,17 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from sfwebhooks.delivery.alerts import ALERT
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import delivery_id
+from sfwebhooks.events import delivery_id, id_of_key
 from sfwebhooks.outbox.claim import ENDS
+from sfwebhooks.outbox.postgres.dsn import Place, local_path
 from sfwebhooks.reasons import Failure
 from tests.crash.catcher import LATE, UNWANTED, Caught
-from tests.crash.worker import WARNINGS
-from tests.outbox_rows import rows_of
+from tests.crash.looking import Look
+from tests.crash.worker import ERRORS, WARNINGS
 
 OK = 200
 REFUSED = 403
@@ -29,11 +29,39 @@ SHORTAGES = f"delivery_attempt WHERE reason = '{Failure.SHORTAGE.value}'"
 MADE = re.compile(r"(process \d+) crashed while building message (\S+);")
 
 
+class Stored(NamedTuple):
+    """A delivery in the outbox."""
+
+    id: str
+    #: empty: it belongs to none
+    scan: str
+    endpoint: str
+    #: of the event, as the endpoint subscribed to it
+    name: str
+    state: str
+    reason: str
+    #: how often its rendering was killed
+    crashes: int
+    series: int
+    sequence: int
+    #: whether some receivers refuse it
+    unwanted: bool
+
+
+#: the columns of Stored, with the key of the event in the place of the id
+STORED = f"""
+    SELECT e.id, coalesce(s.id, ''), d.endpoint, d.name, d.state, d.reason, d.crashes, d.series, d.sequence,
+        e.data LIKE '%{UNWANTED}%'
+    FROM delivery d JOIN event e ON e.number = d.event LEFT JOIN scan s ON s.number = e.scan
+    ORDER BY d.sequence
+"""
+
+
 @dataclass(frozen=True, repr=False)
 class Evidence:
     """What there is to compare once all processes have ended."""
 
-    outbox: Path
+    outbox: Place
     #: those that want all events of a scan
     endpoints: Sequence[Endpoint]
     caught: Sequence[Caught]
@@ -43,7 +71,7 @@ class Evidence:
     @cached_property
     def notes(self) -> list[list[list[str]]]:
         """What the processes noted, each in its order, as [word, id of an event]."""
-        files = sorted(self.outbox.parent.glob("*.notes"))
+        files = sorted(local_path(self.outbox).parent.glob("*.notes"))
         return [[line.split() for line in notes_file.read_text().splitlines()] for notes_file in files]
 
     @cached_property
@@ -53,9 +81,22 @@ class Evidence:
         return {delivery_id(event, endpoint.name) for event in events for endpoint in self.endpoints}
 
     @cached_property
+    def look(self) -> Look:
+        """Reads the rows of the outbox."""
+        return Look(self.outbox)
+
+    @cached_property
+    def deliveries(self) -> list[Stored]:
+        """The deliveries in the outbox, each scan's and endpoint's by their numbers."""
+        return [
+            Stored(delivery_id(id_of_key(key), endpoint), scan, endpoint, *values)
+            for key, scan, endpoint, *values in self.look.rows(STORED)
+        ]
+
+    @cached_property
     def stored(self) -> set[str]:
         """Ids of the deliveries in the outbox."""
-        return {row[0] for row in self.rows("SELECT id FROM delivery")}
+        return {one.id for one in self.deliveries}
 
     @cached_property
     def received(self) -> set[str]:
@@ -75,18 +116,17 @@ class Evidence:
     @cached_property
     def doomed(self) -> set[str]:
         """Ids of the deliveries that have to be dead: those that their endpoint refuses, while it takes others."""
-        query = "SELECT d.id, d.endpoint FROM delivery d JOIN event e ON e.number = d.event WHERE data LIKE"
-        return {found for found, endpoint in self.rows(f"{query} '%{UNWANTED}%'") if endpoint in self.picky}
+        return {one.id for one in self.deliveries if one.unwanted and one.endpoint in self.picky}
 
     @cached_property
     def dead(self) -> dict[str, str]:
         """Id of a dead letter -> the reason."""
-        return dict(self.rows("SELECT id, reason FROM delivery WHERE state = 'dead'"))
+        return {one.id: one.reason for one in self.deliveries if one.state == "dead"}
 
     @cached_property
     def alerts(self) -> Counter[tuple[str, str]]:
         """(endpoint, reason) -> how many alerts were accepted."""
-        alerts = [json.loads(data) for (data,) in self.rows(f"SELECT data FROM event WHERE type = '{ALERT}'")]
+        alerts = [json.loads(data) for (data,) in self.look.rows(f"SELECT data FROM event WHERE type = '{ALERT}'")]
         return Counter(
             (name, f"{data['alert']} {data['reason']}".strip())
             for data in alerts
@@ -96,9 +136,9 @@ class Evidence:
     @cached_property
     def ends(self) -> dict[tuple[str, str], int]:
         """(scan, endpoint) -> how many messages were accepted that report the scan's end."""
-        found = {(scan, one.name): 0 for (scan,) in self.rows("SELECT id FROM scan") for one in self.endpoints}
-        query = "SELECT scan_id, endpoint, name FROM delivery JOIN event e ON e.number = event"
-        return found | Counter((scan, endpoint) for scan, endpoint, name in self.rows(query) if name in ENDS)
+        scans = [scan for (scan,) in self.look.rows("SELECT id FROM scan")]
+        found = {(scan, one.name): 0 for scan in scans for one in self.endpoints}
+        return found | Counter((one.scan, one.endpoint) for one in self.deliveries if one.name in ENDS)
 
     @cached_property
     def repeats(self) -> list[Caught]:
@@ -119,7 +159,7 @@ class Evidence:
     @cached_property
     def shortages(self) -> int:
         """How many attempts failed for want of a descriptor, or of memory."""
-        return int(self.rows(f"SELECT count(*) FROM {SHORTAGES}")[0][0])
+        return self.look.count(SHORTAGES)
 
     def changed(self) -> set[str]:
         """Return the ids under which two different messages came."""
@@ -151,14 +191,14 @@ class Evidence:
     @cached_property
     def named(self) -> Counter[str]:
         """Id of a message -> how many processes were making it when they were killed."""
-        crashes = set(MADE.findall(self.outbox.with_name(WARNINGS).read_text()))
+        crashes = set(MADE.findall(local_path(self.outbox).with_name(WARNINGS).read_text()))
         return Counter(identity for _, identity in crashes)
 
     def blamed(self, times: int = 1) -> set[str]:
         """Return the ids of the deliveries in messages whose making so many processes were killed at, at least."""
         often = {identity for identity, number in self.named.items() if number >= times}
         members = {delivery for caught in self.caught if caught.id in often for delivery in caught.deliveries}
-        return members | {row[0] for row in self.rows(f"SELECT id FROM delivery WHERE crashes >= {times}")}
+        return members | {one.id for one in self.deliveries if one.crashes >= times}
 
     @cached_property
     def _last(self) -> dict[str, float]:
@@ -173,12 +213,14 @@ class Evidence:
         """Yield (scan, endpoint, series) whose deliveries are not numbered 1, 2, 3 ... up to the last number given, or
         that a kill began: only a loss does."""
         numbers: dict[tuple[str, str, int], list[int]] = defaultdict(list)
-        query = "SELECT e.scan_id, d.endpoint, d.series, d.sequence FROM delivery d JOIN event e ON e.number = d.event"
-        for scan, endpoint, series, number in self.rows(f"{query} ORDER BY d.sequence"):
-            numbers[scan, endpoint, series].append(number)
-        for scan, endpoint, series, last in self.rows("SELECT * FROM sequence UNION SELECT * FROM earlier"):
+        for one in self.deliveries:
+            numbers[one.scan, one.endpoint, one.series].append(one.sequence)
+        given = "SELECT scan_id, endpoint, series, last FROM {}"
+        for scan, endpoint, series, last in self.look.rows(f"{given} UNION {given}".format("sequence", "earlier")):
             if series > 1 or numbers[scan, endpoint, series] != list(range(1, last + 1)):
                 yield scan, endpoint, series
 
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        return rows_of(self.outbox, query)
+    @property
+    def errors(self) -> str:
+        """What processes logged of our bugs and of a broken outbox."""
+        return local_path(self.outbox).with_name(ERRORS).read_text()

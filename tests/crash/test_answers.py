@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from sfwebhooks.config.settings import load
-from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from tests.builders import PATIENCE, a_delivery, an_event
 from tests.conftest import put, sql
@@ -21,6 +20,10 @@ from tests.formats.cases import cve
 from tests.processes import Process
 from tests.receivers.collectors import Elasticsearch, Splunk
 from tests.receivers.vendor import Answer, Asked, Vendor, serve
+from tests.stores import BOTH, place_in
+
+STORES = BOTH
+pytestmark = pytest.mark.usefixtures("store")
 
 SIZE = 100
 BUSY, WRONG = {3, 50, 99}, {7, 60}
@@ -100,7 +103,7 @@ def test_nothing_is_lost_or_comes_under_another_id(name: str, moments: list[floa
         keys = {"url": service.url, "format": service.format, "events": "all", **service.keys, **batches}
         keys["retry_schedule"] = "1s, 1s, 1s, 1s, 1s, 1s"
         settings.write_text("[webhooks.soc]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items()) + more)
-        with closing(Outbox(tmp_path / FILE)) as outbox:
+        with closing(Outbox(place_in(tmp_path))) as outbox:
             put(outbox, load(settings).endpoints[0], events=SIZE)
             for _ in range(len(moments) + 5):
                 killer.process = drain = Process(["drain", "--timeout", "5s"], env=_environment(tmp_path))

@@ -1,17 +1,20 @@
-"""Kills at all moments: some, many, or a campaign of them; `-s` shows the figures."""
+"""Kills at all moments, with the outbox in a file, on a server, and there behind a spool: some, or a campaign of them;
+`-s` shows the figures."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.postgres.dsn import Dsn
 from tests.crash.campaign import Campaign, Moment
 from tests.crash.evidence import REFUSED, Evidence
-from tests.crash.worker import ERRORS
+from tests.crash.grounds import Ground
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class Run:
     def figures(self) -> str:
         campaign, evidence = self.campaign, self.evidence
         cut = sum(notes[-1][0] == "accepting" for notes in evidence.notes if notes)
-        lines = [f"{sum(campaign.kills.values())} kills (--seed {self.seed}):"]
+        store = "server with a spool" if campaign.ground.has_spool else "server" if campaign.ground.server else "file"
+        lines = [f"{sum(campaign.kills.values())} kills, outbox on a {store} (--seed {self.seed}):"]
         lines += [f"  {number:5} {moment.value}" for moment, number in campaign.kills.items()]
         lines += [
             f"  requests that came again after a kill: {self.again(Moment.SENDING)} sending,"
@@ -48,23 +52,37 @@ class Run:
         return "\n".join(lines)
 
 
-def killed(kills: int, folder: Path, config: pytest.Config) -> Run:
+def killed(kills: int, ground: Ground, config: pytest.Config) -> Run:
     """Kill so many processes, and show how to do it again and what came of it."""
-    seed = config.getoption("--seed")
+    seed, kills = config.getoption("--seed"), config.getoption("--kills") or kills
     seed = random.randrange(2**32) if seed is None else seed
     print(f"\n--seed {seed}")
-    campaign = Campaign(folder, seed)
+    campaign = Campaign(ground, seed)
     run = Run(kills, seed, campaign, campaign.run(kills))
     print(run.figures())
     return run
 
 
+def kills_of(where: str, some: int, many: int) -> list[object]:
+    """Return the two sizes of a campaign."""
+    return [
+        pytest.param((where, some), marks=pytest.mark.slow, id=f"{where}-{some}"),
+        pytest.param((where, many), marks=pytest.mark.campaign, id=f"{where}-{many}"),
+    ]
+
+
 @pytest.fixture(
-    scope="module",
-    params=[pytest.param(100, marks=pytest.mark.slow), pytest.param(2000, marks=pytest.mark.campaign)],
+    scope="module", params=[*kills_of("file", 100, 2000), *kills_of("server", 30, 500), *kills_of("spool", 30, 500)]
 )
-def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return killed(request.param, tmp_path_factory.mktemp("kills"), request.config)
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    where, kills = request.param
+    folder = tmp_path_factory.mktemp("kills")
+    if where == "file":
+        yield killed(kills, Ground(folder / FILE), request.config)
+        return
+    with request.getfixturevalue("outbox_databases").one() as address:
+        ground = Ground(Dsn(address, folder), request.getfixturevalue("postgres"), where == "spool")
+        yield killed(kills, ground, request.config)
 
 
 def test_as_many_were_killed_as_was_asked_for(run: Run) -> None:
@@ -81,11 +99,12 @@ def test_nothing_comes_that_the_outbox_does_not_have(run: Run) -> None:
 
 
 def test_nothing_waits(run: Run) -> None:
-    assert run.evidence.rows("SELECT id FROM delivery WHERE state = 'waiting'") == []
+    assert [one for one in run.evidence.deliveries if one.state == "waiting"] == []
+    assert run.campaign.ground.spooled == 0
 
 
 def test_what_counts_as_delivered_was_taken(run: Run) -> None:
-    delivered = {row[0] for row in run.evidence.rows("SELECT id FROM delivery WHERE state = 'delivered'")}
+    delivered = {one.id for one in run.evidence.deliveries if one.state == "delivered"}
     assert delivered - run.evidence.taken == set()
 
 
@@ -95,7 +114,7 @@ def test_dead_is_what_its_endpoint_refuses_and_nothing_else(run: Run) -> None:
 
 
 def test_each_scan_has_one_end(run: Run) -> None:
-    assert run.evidence.rows("SELECT id FROM scan WHERE ended IS NULL") == []
+    assert run.evidence.look.rows("SELECT id FROM scan WHERE ended IS NULL") == []
     assert set(run.evidence.ends.values()) == {1}
 
 
@@ -136,8 +155,10 @@ def test_sequence_numbers_have_no_gaps(run: Run) -> None:
 
 
 def test_the_file_is_whole(run: Run) -> None:
-    assert run.evidence.rows("PRAGMA integrity_check") == [("ok",)]
+    if run.campaign.ground.server:
+        pytest.skip("the server's files are its own")
+    assert run.evidence.look.rows("PRAGMA integrity_check") == [("ok",)]
 
 
-def test_no_process_met_a_bug_or_a_broken_file(run: Run) -> None:
-    assert run.evidence.outbox.with_name(ERRORS).read_text() == ""
+def test_no_process_met_a_bug_or_a_broken_outbox(run: Run) -> None:
+    assert run.evidence.errors == ""

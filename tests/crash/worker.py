@@ -1,12 +1,15 @@
-"""A process that is going to be killed. It accepts, sends and reports the ends of scans as a scan's process does, notes
-in a file of notes what was accepted, and says over a pipe how far it is."""
+"""A process that is going to be killed. It accepts, into the outbox or into the spool in front of it, sends and reports
+the ends of scans as a scan's process does, notes in a file of notes what was accepted, and says over a pipe how far it
+is."""
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import multiprocessing
 import os
 import resource
+import signal
 import threading
 import time
 from collections.abc import Iterable
@@ -15,27 +18,28 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, TypeVar
 
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.events import Scan, WebhookEvent
-from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.pipeline import accept
+from sfwebhooks.outbox.postgres.dsn import Dsn, Place, local_path
 from sfwebhooks.scan.findings import event_of_finding
+from sfwebhooks.scan.intake import Intake
 from sfwebhooks.scan.lifecycle import TOP_DATA_MAX, started
 from sfwebhooks.scan.recovery import report_dead_scans, report_end
 from sfwebhooks.screening import Screen
 from tests.builders import PATIENCE, a_finding
 from tests.crash.catcher import MARK, UNWANTED
 
+T = TypeVar("T")
 #: forks from a process without threads that has imported all of this: a start costs milliseconds. Where pytest is a
 #: script, each process imports that too
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload([__name__, "pytest"])
+CONTEXT.set_forkserver_preload([__name__, "sfwebhooks.outbox.postgres.server", "pytest"])
 #: what processes log of our bugs and of broken files: nothing, if all is well
 ERRORS = "errors.log"
 #: what they log beside that, such as which message was being made when the process before was killed
@@ -56,9 +60,11 @@ class Task:
 
     #: names it; goes out with each request
     mark: int
-    outbox: Path
+    outbox: Place
     scan: Scan
     endpoints: tuple[Endpoint, ...]
+    #: whether it accepts into the spool
+    has_spool: bool = False
     #: descriptors, and bytes of memory, that it may have besides those that it begins with; None: as many as it wants
     descriptors: int | None = None
     memory: int | None = None
@@ -66,7 +72,13 @@ class Task:
     @property
     def notes_file(self) -> Path:
         """The file in which it notes what it accepts."""
-        return self.outbox.with_name(f"{self.mark}.notes")
+        return local_path(self.outbox).with_name(f"{self.mark}.notes")
+
+    @property
+    def settings(self) -> Settings:
+        """What the settings of its scan say."""
+        server = Secret(self.outbox.text) if isinstance(self.outbox, Dsn) else None
+        return Settings(self.endpoints, outbox=server, has_spool=self.has_spool)
 
 
 @dataclass(frozen=True)
@@ -132,7 +144,10 @@ class Worker:
         """Return the exit code once it has ended."""
         self._process.join(seconds)
         code = self._process.exitcode
-        assert code is not None, "a worker does not end"
+        if code is None:
+            os.kill(self._process.pid or 0, signal.SIGUSR1)
+            self._process.join(1.0)
+        assert code is not None, "a worker does not end; where it is was printed"
         self.remove()
         return code
 
@@ -148,23 +163,31 @@ class Worker:
 
 def work(task: Task, talk: Connection) -> None:
     """Send what waits and do what is ordered, until the order is to stop, or the test is gone."""
+    faulthandler.register(signal.SIGUSR1)
     log_errors(task.outbox)
+    if isinstance(task.outbox, Dsn):
+        from sfwebhooks.outbox.postgres import advisory_locks
+
+        advisory_locks.ALIVE_SECONDS = 0.0  # no scan whose lock is free takes it again
     limit(task)
     mine = {MARK: Secret(str(task.mark))}
     dispatcher = Dispatcher([replace(endpoint, headers=mine) for endpoint in task.endpoints], task.outbox)
-    outbox = Outbox(task.outbox, accepting=True)
+    intake = Intake(task.settings, local_path(task.outbox).parent, dispatcher.wake)
     notes_file = os.open(task.notes_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    lock = scan_lock(task.outbox, task.scan.id)
-    lock.take()
-    begin(outbox, notes_file, task)
+    lock = intake.outbox.locks.scan(task.scan.id)
+    insist(lock.take)
+    begin(intake, notes_file, task)
+    intake.start()
     dispatcher.wake()
     with suppress(EOFError):
         while (order := heard(talk, dispatcher)) not in (End.STOP, End.DRAIN):
             if order is End.SCANS:
-                report_ends(outbox, task, talk)
+                report_ends(intake, task, talk)
             else:
-                obey(order, outbox, notes_file, task, talk)
+                obey(order, intake, notes_file, task, talk)
             dispatcher.wake()
+        seconds = DRAIN_SECONDS if order is End.DRAIN else LINGER_SECONDS
+        intake.forward(task.scan.id, time.monotonic() + seconds)
         if order is End.DRAIN:
             dispatcher.open_now()
             dispatcher.wake()
@@ -172,6 +195,7 @@ def work(task: Task, talk: Connection) -> None:
         else:
             dispatcher.linger(time.monotonic() + LINGER_SECONDS)
     dispatcher.stop(PATIENCE)
+    intake.close(PATIENCE)
 
 
 def limit(task: Task) -> None:
@@ -193,26 +217,27 @@ def heard(talk: Connection, dispatcher: Dispatcher) -> Any:
     return talk.recv()
 
 
-def obey(order: Order, outbox: Outbox, notes_file: int, task: Task, talk: Connection) -> None:
-    starts = range(0, len(order.numbers), order.size)
+def obey(order: Order, intake: Intake, notes_file: int, task: Task, talk: Connection) -> None:
+    starts, screen = range(0, len(order.numbers), order.size), Screen(task.endpoints)
     for count, start in enumerate(starts, 1):
         events = [event_of(task, number) for number in order.numbers[start : start + order.size]]
-        noted(notes_file, events, lambda: accept(events, Screen(task.endpoints), outbox, time.time()))  # noqa: B023  # called now
+        noted(notes_file, events, lambda: intake.accept(events, screen, now=time.time()))  # noqa: B023  # called now
         if count == order.report_after:
             talk.send("there")
     talk.send("all")
 
 
-def begin(outbox: Outbox, notes_file: int, task: Task) -> None:
-    event = started(task.scan)
-    wanted, _ = Screen(task.endpoints).of(event)
-    noted(notes_file, [event] if wanted else [], lambda: outbox.scans.begin_scan(task.scan, event, wanted, time.time()))
+def begin(intake: Intake, notes_file: int, task: Task) -> None:
+    event, screen = started(task.scan), Screen(task.endpoints)
+    noted(notes_file, [event] if screen.of(event)[0] else [], lambda: intake.begin(task.scan, event, screen))
 
 
-def report_ends(outbox: Outbox, task: Task, talk: Connection) -> None:
+def report_ends(intake: Intake, task: Task, talk: Connection) -> None:
+    """Report the ends of its own scan and of those whose process is gone; with a spool, its forwarder does so."""
     talk.send("ends")
-    insist(lambda: report_end(outbox, Settings(task.endpoints), task.scan))
-    insist(lambda: report_dead_scans(outbox, Settings(task.endpoints)))
+    if not insist(lambda: intake.leave_end(task.scan, "", task.settings)):
+        insist(lambda: report_end(intake.outbox, task.settings, task.scan))
+        insist(lambda: report_dead_scans(intake.outbox, task.settings))
     talk.send("ended")
 
 
@@ -232,24 +257,23 @@ def noted(notes_file: int, events: Iterable[WebhookEvent], write: Callable[[], o
     os.write(notes_file, b"".join(f"accepted {identity}\n".encode() for identity in ids))
 
 
-def insist(write: Callable[[], object]) -> None:
+def insist(write: Callable[[], T]) -> T:
     """Write what another process has locked, or for which there is nothing left here, as soon as it can be."""
     while True:
         with suppress(OutboxBusyError, MemoryError):
-            write()
-            break
+            return write()
 
 
-def open_outbox(path: Path, talk: Connection) -> None:
+def open_outbox(place: Place, talk: Connection) -> None:
     """Open an outbox, which makes it, and say when that begins and ends."""
-    log_errors(path)
+    log_errors(place)
     talk.send("begins")
-    Outbox(path).endpoints.health("team")
+    Outbox(place).endpoints.health("team")
     talk.send("ends")
 
 
-def log_errors(outbox: Path) -> None:
-    errors, warnings = (logging.FileHandler(outbox.with_name(name)) for name in (ERRORS, WARNINGS))
+def log_errors(outbox: Place) -> None:
+    errors, warnings = (logging.FileHandler(local_path(outbox).with_name(name)) for name in (ERRORS, WARNINGS))
     errors.setLevel(logging.ERROR)
     logging.basicConfig(handlers=[errors, warnings], level=logging.WARNING)
     threading.excepthook = lambda args: logging.error("%s ended: %r", args.thread, args.exc_value)

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from sfwebhooks.delivery.send_queue import AHEAD_MAX, AHEAD_SECONDS, CERTAIN_SECONDS, GROUP_MAX, POLL_SECONDS, SendQueue
+from sfwebhooks.delivery.send_queue import AHEAD_MAX, AHEAD_SECONDS, CERTAIN_SECONDS, POLL_SECONDS, SendQueue
+from sfwebhooks.delivery.settling import GROUP_MAX
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import lifecycle_id
 from sfwebhooks.outbox.outbox import Outbox
@@ -16,6 +17,8 @@ from sfwebhooks.pipeline import accept
 from sfwebhooks.screening import Screen
 from tests.builders import NOW, PATIENCE, a_scan, an_endpoint, an_event
 from tests.conftest import Clock, Gate, Result, Team, put, soon, sql
+
+STORES = ("sqlite", "postgres")
 
 
 def claims(queue: SendQueue) -> int:

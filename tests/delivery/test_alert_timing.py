@@ -15,6 +15,8 @@ from sfwebhooks.sending import SendingState
 from tests.builders import NOW, an_endpoint
 from tests.conftest import Clock, sql
 
+STORES = ("sqlite", "postgres")
+
 OPS = an_endpoint("ops", events=("system_alert",))
 ILL = Health(Condition.FAILING, "http_503", since=NOW)
 #: held for refusals a moment ago
@@ -24,7 +26,7 @@ WELL = Health(Condition.HEALTHY, since=NOW)
 
 @pytest.fixture
 def alerting(outbox: Outbox, clock: Clock) -> Alerting:
-    outbox.file.check()  # makes the file
+    outbox.database.check()  # makes the file
     return Alerting((OPS, an_endpoint("one"), an_endpoint("two")), outbox, clock)
 
 
@@ -34,7 +36,7 @@ def a_state(name: str = "one", health: Health = ILL) -> SendingState:
 
 
 def alerts(outbox: Outbox) -> list[str]:
-    return [text for (text,) in sql(outbox, "SELECT json_extract(data, '$.message') FROM event ORDER BY at, rowid")]
+    return [text for (text,) in sql(outbox, "SELECT json_extract(data, '$.message') FROM event ORDER BY at, number")]
 
 
 # --- health

@@ -16,6 +16,8 @@ from sfwebhooks.outbox.outbox import Outbox
 from tests.builders import an_endpoint
 from tests.conftest import sql
 
+STORES = ("sqlite", "postgres")
+
 OPS = an_endpoint("ops", events=("resource_warning",))
 
 
@@ -53,6 +55,7 @@ def test_a_round_maintains_the_outbox(background: BackgroundWork, outbox: Outbox
     assert sql(outbox, "SELECT endpoint FROM delivery") == [("ops",)]
 
 
+@pytest.mark.sqlite("the file's log")
 def test_a_round_writes_the_log_back_into_the_file(background: BackgroundWork, outbox: Outbox) -> None:
     outbox.endpoints.pause("team", 1.0)
     before = outbox.path.stat().st_mtime_ns

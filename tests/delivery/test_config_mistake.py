@@ -11,14 +11,19 @@ from typing import Any, Callable
 
 import pytest
 
-from sfwebhooks.config.settings import Settings, find_file, load, load_mapping
-from sfwebhooks.emission import Emission, keep
+from sfwebhooks.config.location import find_file
+from sfwebhooks.config.settings import Settings, load, load_mapping
+from sfwebhooks.emission import keep
+from sfwebhooks.emitted_event import Emission
 from sfwebhooks.events import Scan
-from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.scan.run import ScanRun
 from tests.builders import PATIENCE, a_finding, a_host_database, a_scan, an_endpoint
 from tests.conftest import Result, Team, put, sql
+from tests.rows import in_one
+from tests.stores import place_in
+
+STORES = ("sqlite", "postgres")
 
 pytestmark = pytest.mark.usefixtures("own_signals")
 SECRET = "Zeppelin-over-Ithaca-1937"
@@ -287,7 +292,7 @@ def test_an_empty_value_that_takes_nothing_away_is_a_mistake(settings: Callable[
 # --- env: and file:
 
 
-@pytest.mark.parametrize("blank", ["\n", "\r\n", " ", "\t", " \n", "\n\n"])
+@in_one("blank", ["\n", "\r\n", " ", "\t", " \n", "\n\n"])
 @pytest.mark.parametrize("source", ["env", "file"])
 @pytest.mark.parametrize("key", ["secret", "api_key", "client_key_password", "header.X-Key", "url"])
 def test_blanks_around_a_value_are_removed_wherever_it_stands(
@@ -408,5 +413,5 @@ def test_check_shows_its_state(two: tuple[Team, Team], cli: Callable[..., Result
 
 def test_pause_takes_it_too(two: tuple[Team, Team], cli: Callable[..., Result], tmp_path: Path) -> None:
     assert cli("pause", "a", "--for", "2h").code == 0
-    with closing(Outbox(tmp_path / FILE)) as outbox:
+    with closing(Outbox(place_in(tmp_path))) as outbox:
         assert outbox.endpoints.orders("a").paused_until > 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -29,6 +28,8 @@ from tests.conftest import Clock, sql
 from tests.receivers.busy_channel import SHOWN_MAX, SHOWN_SECONDS, BusyChannel
 from tests.receivers.chats import Slack
 from tests.receivers.vendor import Answer, serve
+
+STORES = ("sqlite", "postgres")
 
 AUTO = Digesting(Rhythm.AUTO)
 HALF_A_MINUTE = Digesting(Rhythm.INTERVAL, seconds=30.0)
@@ -281,15 +282,6 @@ def test_a_daily_digest_has_what_was_found_until_then(channel: Start, berlin: No
     assert one.headlines[2:] == ["Medium: VULNERABILITY_CVE_HIGH"], "missed days are made up for"
 
 
-@pytest.fixture
-def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
-
-
 # --- frozen
 
 
@@ -389,7 +381,7 @@ def test_a_digest_that_is_not_due_yet_is_no_reason_for_an_alert(channel: Start, 
     one = channel(Digesting(Rhythm.DAILY, minute=10 * 60))
     one.find(1, 2)
     siem = an_endpoint("siem", events=("all",))
-    watching = Maintenance(Settings(endpoints=(one.endpoint, siem)), one.outbox.path)
+    watching = Maintenance(Settings(endpoints=(one.endpoint, siem)), one.outbox.place)
     watching.look(NOW + 20 * 3600)
     assert one.states() == {"waiting": 2}
     watching.look(NOW + 23 * 3600 + one.endpoint.max_age * AGE_SHARE + 60)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import itertools
 import logging
 import signal
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.health import Health
-from sfwebhooks.outbox.locks import url_lock
+from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import CRASHES_MAX
 from sfwebhooks.pipeline import accept
@@ -29,6 +28,9 @@ from sfwebhooks.system import uptime
 from tests.builders import NOW, PATIENCE, an_endpoint, an_event
 from tests.conftest import Clock, Gate, Team, hold, put, senders, soon, spoil, sql
 from tests.processes import Process, run
+from tests.stores import Locked
+
+STORES = ("sqlite", "postgres")
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,7 +53,7 @@ def test_endpoints_with_other_urls_have_queues_of_their_own(
 def test_a_running_dispatcher_takes_over_by_itself(
     outbox: Outbox, endpoint: Endpoint, team: Team, dispatch: Callable[..., Dispatcher]
 ) -> None:
-    lock = url_lock(outbox.path, endpoint.url_id)
+    lock = outbox.locks.url(endpoint.url_id)
     lock.take()
     put(outbox, endpoint)
     dispatch(endpoint).wake()
@@ -64,7 +66,8 @@ import sys, time
 from pathlib import Path
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from tests.builders import an_endpoint
-dispatcher = Dispatcher([an_endpoint(url=sys.argv[2])], Path(sys.argv[1]))
+from tests.stores import place_in
+dispatcher = Dispatcher([an_endpoint(url=sys.argv[2])], place_in(Path(sys.argv[1])))
 print("ready", flush=True)
 sys.stdin.readline()
 dispatcher.wake()
@@ -79,7 +82,7 @@ def new_process(outbox: Outbox, endpoint: Endpoint) -> Iterator[Callable[[], Pro
     started: list[Process] = []
 
     def start() -> Process:
-        process = Process([outbox.path, endpoint.url.reveal()], DISPATCH, stdin=PIPE, stdout=PIPE)
+        process = Process([outbox.path.parent, endpoint.url.reveal()], DISPATCH, stdin=PIPE, stdout=PIPE)
         started.append(process)
         assert process.stdout and process.stdout.readline() == "ready\n"
         return process
@@ -144,7 +147,7 @@ dies = lambda delivery, endpoint: os._exit(9) if delivery.sequence == 1 else rea
 FORMATS["generic"] = dataclasses.replace(FORMATS["generic"], render=dies)
 """
     for dead in (True, True, False, True):  # after the second time it waits, and the other one is sent
-        process = run([outbox.path, endpoint.url.reveal()], dies + DISPATCH, input="go\n")
+        process = run([outbox.path.parent, endpoint.url.reveal()], dies + DISPATCH, input="go\n")
         assert process.returncode == (9 if dead else 0)
         if not dead:
             assert outbox.scans.tallies() == {"waiting": 1, "delivered": 1, "dead": 0}
@@ -298,7 +301,7 @@ def test_stop_lets_go_of_the_url(outbox: Outbox, endpoint: Endpoint, dispatch: C
     dispatcher.wake()
     dispatcher.linger(soon())
     dispatcher.stop(PATIENCE)
-    assert url_lock(outbox.path, endpoint.url_id).take()
+    assert outbox.locks.url(endpoint.url_id).take()
 
 
 def test_stop_keeps_what_was_not_begun(
@@ -336,7 +339,7 @@ def test_stop_lets_go_of_the_url_also_while_an_attempt_hangs(
     dispatcher.wake()
     team.wait_for(1)
     dispatcher.stop(0.0)
-    assert url_lock(outbox.path, endpoint.url_id).take()
+    assert outbox.locks.url(endpoint.url_id).take()
 
 
 def test_stop_says_whether_all_have_ended(
@@ -352,13 +355,15 @@ def test_stop_says_whether_all_have_ended(
     assert dispatcher.stop(PATIENCE) is True
 
 
+@pytest.mark.sqlite("the file's descriptors")
 def test_stop_closes_the_outbox(outbox: Outbox, endpoint: Endpoint, dispatch: Callable[..., Dispatcher]) -> None:
     put(outbox, endpoint)
     dispatcher = dispatch(endpoint)
     dispatcher.tick()
     dispatcher.stop(PATIENCE)
     assert isinstance(dispatcher.outbox, Outbox)
-    assert dispatcher.outbox.file.connection is None
+    assert isinstance(dispatcher.outbox.database, File)
+    assert dispatcher.outbox.database.connection is None
 
 
 def test_stop_of_a_dispatcher_that_never_sent_is_harmless(dispatch: Callable[..., Dispatcher]) -> None:
@@ -381,7 +386,7 @@ def test_tried_in_vain_are_those_that_were_tried_and_are_not_healthy(
     names = ("healthy", "held", "untried")
     teams = {name: receive() for name in names}
     endpoints = [an_endpoint(name, url=team.url, timeout=PATIENCE) for name, team in teams.items()]
-    dispatcher = Dispatcher(endpoints, outbox.path, clock)
+    dispatcher = Dispatcher(endpoints, outbox.place, clock)
     queues = {queue.states[0].endpoint.name: queue for queue in dispatcher.queues}
     put(outbox, *endpoints, events=4)
     assert dispatcher.tried_in_vain == frozenset()
@@ -406,7 +411,7 @@ def test_an_endpoint_for_which_the_outbox_cannot_be_used_does_not_keep_the_other
         "CREATE TRIGGER no BEFORE UPDATE ON delivery WHEN NEW.endpoint = 'first'"
         " BEGIN SELECT raise(ABORT, 'refused'); END",
     )
-    dispatcher = Dispatcher(endpoints, outbox.path, clock)
+    dispatcher = Dispatcher(endpoints, outbox.place, clock)
     dispatcher.open_now()
     assert sql(outbox, f"SELECT endpoint FROM delivery WHERE due_at < {NOW + 600}") == [("second",)]
     assert next(line for line in caplog.messages if "refused" in line).startswith("webhooks: endpoint first: outbox ")
@@ -517,7 +522,7 @@ def test_linger_goes_on_when_an_attempt_is_refused_while_it_looks(outbox: Outbox
         rounds.append(1)
         return len(rounds) > 3
 
-    dispatcher = Dispatcher([endpoint], outbox.path, clock)
+    dispatcher = Dispatcher([endpoint], outbox.place, clock)
     dispatcher.open_now()
     dispatcher.linger(soon(), is_over=is_over)
     assert len(rounds) == 4
@@ -549,20 +554,6 @@ def test_linger_does_not_wait_for_an_endpoint_that_an_earlier_process_found_held
 # --- a locked outbox
 
 
-class Locked:
-    """The outbox's file, locked by somebody else."""
-
-    def __init__(self, outbox: Outbox) -> None:
-        self._sql = sqlite3.connect(outbox.path, isolation_level=None, check_same_thread=False)
-
-    def lock(self) -> None:
-        self._sql.execute("BEGIN IMMEDIATE")
-
-    def free(self) -> None:
-        self._sql.execute("ROLLBACK")
-        self._sql.close()
-
-
 @pytest.fixture
 def waiting_to_note() -> Iterator[threading.Event]:
     """Set once a delivery that was made could not be noted."""
@@ -577,7 +568,7 @@ def waiting_to_note() -> Iterator[threading.Event]:
 @pytest.fixture
 def locked(outbox: Outbox, team: Team) -> Locked:
     """The outbox is locked as soon as the receiver has got the first delivery, before it answers."""
-    locked = Locked(outbox)
+    locked = Locked(outbox.place)
 
     def answer(received: Received) -> int:
         if len(team.got) == 1:
@@ -641,6 +632,7 @@ def test_a_delivery_that_cannot_be_noted_before_the_stop_is_repeated_under_the_s
 # --- without threads
 
 
+@pytest.mark.sqlite("the locks of a server have a thread")
 def test_a_host_that_ends_delivers_without_threads(
     outbox: Outbox, endpoint: Endpoint, dispatch: Callable[..., Dispatcher]
 ) -> None:
@@ -674,7 +666,7 @@ def test_intervals_are_measured_by_a_clock_that_cannot_be_set(
     outbox: Outbox, endpoint: Endpoint, dispatch: Callable[..., Dispatcher], clock: Clock
 ) -> None:
     assert dispatch(endpoint).queues[0]._ownership._steady is uptime
-    given = Dispatcher([endpoint], outbox.path, clock)
+    given = Dispatcher([endpoint], outbox.place, clock)
     assert given.queues[0]._ownership._steady is clock
     given.stop(PATIENCE)
 

@@ -16,6 +16,8 @@ from sfwebhooks.outbox.outbox import Outbox
 from tests.builders import PATIENCE, an_endpoint
 from tests.conftest import Clock, Team, put, sql
 
+STORES = ("sqlite", "postgres")
+
 TAKEN = Verdict(Outcome.DELIVERED, "http_200")
 BUSY = Verdict(Outcome.RETRY, "item_429", 30.0)
 WRONG = Verdict(Outcome.REFUSED, "item_400")

@@ -16,6 +16,8 @@ from tests.builders import PATIENCE, a_delivery
 from tests.conftest import Gate, Team, put, soon
 from tests.threads import waits_for
 
+STORES = ("sqlite", "postgres")
+
 BATCH = Batch((a_delivery(),))
 
 
@@ -23,7 +25,7 @@ BATCH = Batch((a_delivery(),))
     "call",
     [
         lambda queue: queue.step(),
-        lambda queue: queue._settle(),
+        lambda queue: queue._unsettled.write(),
         lambda queue: queue.next_at(healthy_only=False),
         lambda queue: queue.open_now(),
         lambda queue: queue.stop(soon()),
@@ -38,7 +40,11 @@ def test_one_thread_at_a_time_goes_to_the_outbox(queue: SendQueue, call: Callabl
 
 @pytest.mark.parametrize(
     "call",
-    [lambda queue: queue._forget(queue.states[0]), lambda queue: queue._release(BATCH), lambda queue: queue.halt()],
+    [
+        lambda queue: queue._forget(queue.states[0]),
+        lambda queue: queue._flight.release(BATCH),
+        lambda queue: queue.halt(),
+    ],
     ids=["forget", "release", "halt"],
 )
 def test_the_state_changes_in_one_thread_at_a_time(queue: SendQueue, call: Callable[[SendQueue], object]) -> None:
@@ -74,8 +80,8 @@ def test_results_are_taken_from_the_state_in_one_thread_at_a_time(
     outbox: Outbox, queue: SendQueue, endpoint: Endpoint
 ) -> None:
     put(outbox, endpoint)
-    queue._wrote_at = time.monotonic() + PATIENCE  # so the result waits for others
+    queue._unsettled.wrote_at = time.monotonic() + PATIENCE  # so the result waits for others
     queue.step(20)
-    assert queue._unsettled
-    assert waits_for(queue._lock, queue._settle)
-    assert (list(queue._unsettled), queue._busy) == ([], set())
+    assert queue._unsettled.results
+    assert waits_for(queue._lock, queue._unsettled.write)
+    assert (list(queue._unsettled.results), queue._flight.ids) == ([], set())

@@ -13,12 +13,14 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
 from sfwebhooks.health import Change, Condition, Health
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.queue import Result
+from sfwebhooks.outbox.results import Result
 from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import Settlement, State
 from sfwebhooks.sending import SendingState
 from tests.builders import NOW, a_delivery, an_event
 from tests.conftest import Clock, Team, fail, hold, put
+
+STORES = ("sqlite", "postgres")
 
 KEYS = ["endpoint", "delivery", "attempt", "status", "seconds", "verdict", "next"]
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Any, Callable
 
 import pytest
@@ -33,6 +31,8 @@ from sfwebhooks.screening import Wanted
 from tests.builders import NOW, a_scan, an_endpoint, an_event
 from tests.conftest import Clock, put, sql
 
+STORES = ("sqlite", "postgres")
+
 HOUR = 3600.0
 DAY = 24 * HOUR
 OPS = an_endpoint("ops", events=("system_alert", "resource_warning"))
@@ -44,7 +44,7 @@ def maintenance(outbox: Outbox, clock: Clock) -> Iterator[Callable[..., Maintena
     made: list[Maintenance] = []
 
     def make(*endpoints: Endpoint, scan: Any = None, steady: Clock | None = None, **settings: Any) -> Maintenance:
-        made.append(Maintenance(Settings(endpoints, **settings), outbox.path, scan, steady or clock))
+        made.append(Maintenance(Settings(endpoints, **settings), outbox.place, scan, steady or clock))
         return made[-1]
 
     yield make
@@ -248,11 +248,12 @@ def filling(outbox: Outbox) -> Callable[[int], None]:
     return put_more
 
 
+@pytest.mark.sqlite("the file's size")
 def test_each_watermark_is_reported_once(
     outbox: Outbox, maintenance: Callable[..., Maintenance], filling: Callable[[int], None]
 ) -> None:
     one = maintenance(OPS, storage=Storage(max_bytes=1_000_000))
-    for step, kilobytes in enumerate((590, 1, 100, 2)):
+    for step, kilobytes in enumerate((540, 1, 100, 2)):
         filling(kilobytes)
         one.look(NOW + step * SIZE_SECONDS)
     assert [message.partition(":")[2] for _, message in alerts(outbox)] == [
@@ -329,8 +330,7 @@ LIMIT = 2 * DAY * AGE_SHARE
 
 
 def change(outbox: Outbox, query: str) -> None:
-    with closing(sqlite3.connect(outbox.path)) as connection, connection:
-        connection.execute(query)
+    sql(outbox, query)
 
 
 def stuck(outbox: Outbox) -> Endpoint:
@@ -410,6 +410,7 @@ def test_deliveries_that_wait_since_an_operator_paused_it_are_not_reported(
     assert alerts(outbox) == []
 
 
+@pytest.mark.sqlite("SQLite's plan")
 def test_the_oldest_delivery_is_found_in_an_index(outbox: Outbox) -> None:
     put(outbox, an_endpoint())
     plan = sql(outbox, "EXPLAIN QUERY PLAN " + OLDEST.replace("?1", "'team'"))

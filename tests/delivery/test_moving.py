@@ -14,9 +14,8 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import Scan, delivery_id, lifecycle_id
 from sfwebhooks.outbox.claim import Limits
-from sfwebhooks.outbox.listing import Record
-from sfwebhooks.outbox.locks import endpoint_lock
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.records import Record
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
 from sfwebhooks.screening import Wanted
@@ -25,12 +24,14 @@ from tests.builders import NOW, a_scan, an_endpoint, an_event, claim_one
 from tests.conftest import Clock, Result, Team, sql
 from tests.filled import begin, end, put, put_event, send
 
+STORES = ("sqlite", "postgres")
+
 OLD = Selection("old")
 
 
 @pytest.fixture
 def records(outbox: Outbox) -> Outbox:
-    return Outbox(outbox.path)
+    return Outbox(outbox.place)
 
 
 def an_id(number: int, endpoint: str = "new") -> str:
@@ -163,7 +164,7 @@ def test_only_what_is_chosen_is_moved(outbox: Outbox, records: Outbox) -> None:
 
 def test_what_a_process_may_be_sending_is_not_moved(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, endpoint="old")
-    sender = endpoint_lock(outbox.path, "old")
+    sender = outbox.locks.endpoint("old")
     sender.take()
     with pytest.raises(SelectionError, match="is sending to old"):
         move(outbox, OLD, a_new(), NOW)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -18,11 +19,14 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.events import Batch
 from sfwebhooks.health import Condition, Health
-from sfwebhooks.outbox.locks import Lock, endpoint_lock, url_lock
+from sfwebhooks.outbox.database import StoreLock
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.permissions import LOCKS
 from sfwebhooks.sending import SendingState
 from tests.builders import NOW, PATIENCE, a_delivery, an_endpoint
 from tests.conftest import Clock, put, sql
+
+STORES = ("sqlite", "postgres")
 
 BATCH = Batch((a_delivery(),))
 
@@ -47,7 +51,7 @@ def own(outbox: Outbox, clock: Clock) -> Iterator[Callable[..., Ownership]]:
         one.release()
 
 
-def note_of(lock: Lock) -> Note:
+def note_of(lock: StoreLock) -> Note:
     return Note.read(lock.noted())
 
 
@@ -73,7 +77,7 @@ def test_who_takes_it_notes_that_in_all_locks(own: Callable[..., Ownership], out
     endpoint = an_endpoint()
     one = own(endpoint)
     assert one.take()
-    for lock in (url_lock(outbox.path, endpoint.url_id), endpoint_lock(outbox.path, endpoint.name)):
+    for lock in (outbox.locks.url(endpoint.url_id), outbox.locks.endpoint(endpoint.name)):
         assert note_of(lock) == Note(0.0, os.getpid(), NOW, "")
     assert one._states[0].is_owned
 
@@ -113,13 +117,14 @@ def test_of_endpoints_with_one_name_at_two_urls_one_sends_and_the_other_says_so_
     assert sum(words in line for line in caplog.messages) == 2, "it happened again"
 
 
+@pytest.mark.sqlite("files of locks are removed")
 def test_an_endpoint_whose_lock_was_removed_and_taken_by_another_is_owned_no_more(
     own: Callable[..., Ownership], outbox: Outbox
 ) -> None:
     one = own()
     one.take()
-    lock = endpoint_lock(outbox.path, "team")
-    lock._place.unlink()
+    lock = outbox.locks.endpoint("team")
+    (outbox.path.with_suffix(LOCKS) / "endpoint-team.lock").unlink()
     assert lock.take()
     one.own_all()
     assert not one._states[0].is_owned
@@ -192,7 +197,7 @@ def test_due_times_that_are_too_far_ahead_are_corrected_now_and_then(
 def test_a_sign_of_life_is_written_at_intervals(own: Callable[..., Ownership], outbox: Outbox, clock: Clock) -> None:
     endpoint, steady = an_endpoint(), Clock(1000.0)
     one = own(endpoint, steady=steady)
-    locks = url_lock(outbox.path, endpoint.url_id), endpoint_lock(outbox.path, endpoint.name)
+    locks = outbox.locks.url(endpoint.url_id), outbox.locks.endpoint(endpoint.name)
     one.show_life()
     assert [note_of(lock) for lock in locks] == [Note()] * 2, "nobody holds it"
     one.take()
@@ -213,9 +218,9 @@ def test_it_is_not_written_over_the_message_that_is_being_built(
     with one.rendering(BATCH):
         steady.now += 2 * LIFE_SECONDS
         one.show_life()
-        assert note_of(url_lock(outbox.path, endpoint.url_id)).rendering == BATCH.id
+        assert note_of(outbox.locks.url(endpoint.url_id)).rendering == BATCH.id
     one.show_life()
-    assert note_of(url_lock(outbox.path, endpoint.url_id)).rendering == ""
+    assert note_of(outbox.locks.url(endpoint.url_id)).rendering == ""
 
 
 def test_others_see_who_sends(own: Callable[..., Ownership], outbox: Outbox) -> None:
@@ -223,7 +228,7 @@ def test_others_see_who_sends(own: Callable[..., Ownership], outbox: Outbox) -> 
     one = own(endpoint)
 
     def seen(now: float, name: str = "team", url_id: str = "") -> Owner | None:
-        return owner_of(outbox.path, name, url_id, now)
+        return owner_of(outbox.locks, name, url_id, now)
 
     assert seen(NOW) is None
     one.take()
@@ -239,19 +244,52 @@ def test_others_see_who_sends(own: Callable[..., Ownership], outbox: Outbox) -> 
 @pytest.mark.parametrize(("age", "there"), [(GONE_SECONDS - 1, True), (GONE_SECONDS, False), (-1, True)])
 def test_a_note_of_a_living_process_counts_for_a_while(outbox: Outbox, age: float, there: bool) -> None:
     """It is about to take the lock, or has just given it back."""
-    lock = endpoint_lock(outbox.path, "team")
+    lock = outbox.locks.endpoint("team")
     assert lock.take()
     lock.note(str(Note(0.0, os.getpid(), NOW, "")))
     lock.release()
-    assert (owner_of(outbox.path, "team", "", NOW + age) is not None) is there
+    assert (owner_of(outbox.locks, "team", "", NOW + age) is not None) is there
+
+
+@pytest.mark.postgres
+def test_others_see_on_which_machine_the_one_that_sends_is(
+    own: Callable[..., Ownership], outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sfwebhooks.outbox.postgres import advisory_locks
+
+    own().take()
+    monkeypatch.setattr(advisory_locks, "MACHINE", "scanner-2")
+    seen = owner_of(outbox.locks, "team", "", NOW)
+    assert seen is not None
+    assert seen.name == f"{os.getpid()} (on {socket.gethostname()[:64]})"
+    assert Owner(4711, NOW).name == "4711"
+
+
+@pytest.mark.postgres
+def test_who_takes_over_from_one_that_died_expects_it_to_have_sent_just_now(
+    own: Callable[..., Ownership], outbox: Outbox, clock: Clock
+) -> None:
+    """Its note may be a few seconds old."""
+    lock = outbox.locks.url(an_endpoint().url_id)
+    assert lock.take()
+    lock.note(str(Note(NOW - 100, 4711, NOW - 100)))
+    lock.release()
+    one = own(an_endpoint(interval=60.0))
+    one.take()
+    assert one.pace.wait(clock()) == 60
+    one.release()
+    one.take()
+    assert one.pace.open_at == NOW + 60, "it was released, with a note"
+    clock.now += 60
+    assert one.pace.wait(clock()) == 0
 
 
 def test_a_note_of_a_dead_process_does_not(outbox: Outbox) -> None:
-    lock = endpoint_lock(outbox.path, "team")
+    lock = outbox.locks.endpoint("team")
     assert lock.take()
     lock.note(str(Note(0.0, 2**22 - 1, NOW, "")))
     lock.release()
-    assert owner_of(outbox.path, "team", "", NOW) is None
+    assert owner_of(outbox.locks, "team", "", NOW) is None
 
 
 def test_a_process_without_a_sign_of_life_hangs() -> None:
@@ -312,7 +350,7 @@ def test_one_that_killed_its_process_is_blamed_once_by_the_next_owner(
     endpoint = an_endpoint()
     put(outbox, endpoint)
     (found,) = sql(outbox, "SELECT id FROM delivery")
-    lock = url_lock(outbox.path, endpoint.url_id)
+    lock = outbox.locks.url(endpoint.url_id)
     assert lock.take()
     lock.note(str(Note(NOW + 7, 4711, NOW, found[0])))
     lock.release()
@@ -330,7 +368,7 @@ def test_while_the_blame_cannot_be_written_the_note_stays(
     own: Callable[..., Ownership], outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endpoint = an_endpoint()
-    lock = url_lock(outbox.path, endpoint.url_id)
+    lock = outbox.locks.url(endpoint.url_id)
     assert lock.take()
     lock.note(str(Note(0.0, 4711, NOW, "3f2a91")))
     lock.release()
@@ -348,16 +386,16 @@ def test_a_late_thread_that_is_still_building_keeps_its_note(own: Callable[..., 
     one.take()
     with one.rendering(BATCH):
         one.release()
-        assert note_of(url_lock(outbox.path, endpoint.url_id)).rendering == BATCH.id
+        assert note_of(outbox.locks.url(endpoint.url_id)).rendering == BATCH.id
     one.take()
     one.release()
-    assert note_of(url_lock(outbox.path, endpoint.url_id)) == Note(0.0, 0, NOW, "")
+    assert note_of(outbox.locks.url(endpoint.url_id)) == Note(0.0, 0, NOW, "")
 
 
 def test_where_a_signal_would_end_a_process_none_is_sent_to_see_whether_it_is_there(
-    monkeypatch: pytest.MonkeyPatch,
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Windows has no signal 0."""
     sent: list[tuple[int, int]] = []
     monkeypatch.setattr(ownership, "os", SimpleNamespace(name="nt", kill=lambda *given: sent.append(given)))
-    assert (ownership._is_there(os.getpid()), sent) == (False, [])
+    assert (ownership._is_there(os.getpid(), outbox.locks.url("1")), sent) == (False, [])

@@ -18,7 +18,7 @@ import pytest
 from sfwebhooks.config import settings as config
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.process import START_SECONDS, DeliveryProcess, Role, note_service, senders, service_lock
-from sfwebhooks.outbox.locks import Lock, scan_lock
+from sfwebhooks.outbox.locks import Lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.service import PACKAGE
 from tests.builders import a_scan, an_endpoint
@@ -26,6 +26,8 @@ from tests.conftest import Team, put
 from tests.filled import begin
 from tests.threads import until
 from tests.tiers import slow
+
+ONE_STORE = "its processes have the settings of a file: tests/host/test_outbox_on_postgres.py"
 
 SECRET = "a secret of the team"
 EVERYONE = an_endpoint(events=("all",))
@@ -192,7 +194,7 @@ def test_a_note_that_is_incomplete_names_no_sender(outbox: Outbox, lock: Lock, n
 
 def test_a_running_scan_sends_itself_only_where_nothing_else_does(outbox: Outbox) -> None:
     begin(outbox, a_scan())
-    scan = scan_lock(outbox.path, a_scan().id)
+    scan = outbox.locks.scan(a_scan().id)
     assert scan.take()
     scan.note("mark")
     assert senders(outbox, []) == {}

@@ -35,13 +35,14 @@ from sfwebhooks.health import Condition, Health
 from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.listing import Backlog
-from sfwebhooks.outbox.locks import endpoint_lock, url_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.reasons import WaitingReason
 from sfwebhooks.retry import State
 from tests.builders import NOW, URL, a_scan
 from tests.conftest import sql
 from tests.filled import put, send
+
+STORES = ("sqlite", "postgres")
 
 HELD = Health(Condition.HELD, "http_401", open_at=NOW + 60, since=NOW - 60)
 IS_HELD = "held, http_401, unhealthy since 2026-11-21 09:59:00 UTC"
@@ -274,7 +275,7 @@ def test_the_process_that_sends_is_known_by_either_lock_unless_it_is_this_one(
 ) -> None:
     put(outbox, 1)
     endpoint = next(one for one in paced.endpoints if one.name == "team")
-    held = endpoint_lock(outbox.path, "team") if lock == "endpoint" else url_lock(outbox.path, endpoint.url_id)
+    held = outbox.locks.endpoint("team") if lock == "endpoint" else outbox.locks.url(endpoint.url_id)
     assert held.take()
     held.note(f"0.000 {os.getppid()} {NOW:.0f} ")
     assert situation(outbox, "team", paced, NOW).owner == Owner(os.getppid(), NOW)
@@ -286,8 +287,8 @@ def test_situations_are_those_of_endpoints_with_waiting_deliveries(outbox: Outbo
     for name in ("one", "two"):
         put(outbox, 1, endpoint=name)
     outbox.endpoints.pause("idle", NOW)
-    assert [one.name for one in situations(outbox.path, None)] == ["one", "two"]
-    assert [one.name for one in situations(outbox.path, None, lambda name: name == "two")] == ["two"]
+    assert [one.name for one in situations(outbox.place, None)] == ["one", "two"]
+    assert [one.name for one in situations(outbox.place, None, lambda name: name == "two")] == ["two"]
 
 
 def test_to_look_for_situations_makes_no_outbox(tmp_path: Path) -> None:
@@ -330,15 +331,15 @@ def test_a_service_that_has_not_looked_yet_is_who_sends(outbox: Outbox, tmp_path
     settings = load_mapping({"team": {"url": URL}})
     lock.note(f"4711 {settings.digest} {Role.RUN.value}")
     line = "team: 1 waiting: process 4711 is sending"
-    assert list(waiting_lines(outbox.path, settings, ["team"])) == [line]
-    assert list(waiting_lines(outbox.path, None, ["team"])) == [line]
+    assert list(waiting_lines(outbox.place, settings, ["team"])) == [line]
+    assert list(waiting_lines(outbox.place, None, ["team"])) == [line]
     others = load_mapping({"team": {"url": URL, "rate": "1/s"}})
-    assert list(waiting_lines(outbox.path, others, ["team"])) == [f"team: 1 waiting: {IDLE}"]
+    assert list(waiting_lines(outbox.place, others, ["team"])) == [f"team: 1 waiting: {IDLE}"]
     lock.note("")
-    assert list(waiting_lines(outbox.path, settings, ["team"])) == [f"team: 1 waiting: {IDLE}"]
+    assert list(waiting_lines(outbox.place, settings, ["team"])) == [f"team: 1 waiting: {IDLE}"]
     lock.note(f"4711 {settings.digest} {Role.RUN.value}")
     lock.release()
-    assert list(waiting_lines(outbox.path, settings, ["team"])) == [f"team: 1 waiting: {IDLE}"]
+    assert list(waiting_lines(outbox.place, settings, ["team"])) == [f"team: 1 waiting: {IDLE}"]
 
 
 def test_the_summary_of_a_scan_has_the_pace_and_the_time_that_is_left(outbox: Outbox) -> None:

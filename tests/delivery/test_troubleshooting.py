@@ -20,6 +20,7 @@ from sfwebhooks.receive.server import server_context
 from sfwebhooks.sending import SendingState
 from tests.builders import PATIENCE, a_delivery, an_endpoint
 from tests.conftest import Team
+from tests.rows import in_one
 
 
 def attempt(url: str, **values: Any) -> Attempt:
@@ -64,7 +65,7 @@ def test_another_reason_has_no_meaning_of_ours() -> None:
     assert meaning("http_500") == ""
 
 
-@pytest.mark.parametrize(
+@in_one(
     ("reason", "words", "helps"),
     [
         ("timeout", "no answer in time (connect)", "open the firewall"),
@@ -94,6 +95,9 @@ def test_another_reason_has_no_meaning_of_ours() -> None:
         ("topic_disallowed", "", "set another topic"),
         ("errcode_310000", "", "look the code up"),
         ("refused: code_-1", "", "look the code up"),
+        ("http_403", "The user is not of the same organisation as the original creator", "of that organisation"),
+        ("refused: http_413", "Report file is too large. Maximum supported size is 100 MB", "DD_SCAN_FILE_MAX_SIZE"),
+        ("taxii_objects_refused", "", "accepts STIX 2.1"),
     ],
 )
 def test_the_words_of_an_attempt_decide_what_helps(reason: str, words: str, helps: str) -> None:

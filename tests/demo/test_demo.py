@@ -11,7 +11,7 @@ import pytest
 
 from sfwebhooks.demo.run import DemoError, DemoResult, demand_scanner
 from sfwebhooks.demo.teams import Team
-from sfwebhooks.outbox.listing import Record
+from sfwebhooks.outbox.records import Record
 from sfwebhooks.receive.checks import Checks
 from sfwebhooks.receive.received import Received
 from sfwebhooks.receive.server import Receiver
@@ -59,7 +59,7 @@ def result(requests: dict[str, str], *outbox: Record) -> DemoResult:
         Received(1.0, "/", {"webhook-id": id}, b"{}", (problem,) if problem else (), "")
         for id, problem in requests.items()
     ]
-    return DemoResult([Team("team", "TLS", Receiver(Checks()), {}, got)], outbox, 1, 1.0, None, Path())
+    return DemoResult([Team("team", "TLS", Receiver(Checks()), {}, got)], outbox, 1, 1.0, None, Path(), Path())
 
 
 ALONE, FIRST, SECOND = record("a"), record("b", "digest"), record("c", "digest")

@@ -10,6 +10,7 @@ from sfwebhooks import system
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.doctor.installation import Installation, Level
 from sfwebhooks.doctor.storage import FILE_SYSTEMS, file_system_kind
+from tests.rows import in_one
 
 #: as in /proc/self/mountinfo: a folder with a space in its name, a mount over another one, optional fields
 MOUNTS = r"""22 27 0:21 / /proc rw,relatime - proc proc rw
@@ -38,7 +39,7 @@ def test_the_innermost_and_last_mount_counts(monkeypatch: pytest.MonkeyPatch, pa
     assert system.file_system(Path(path)) == kind
 
 
-@pytest.mark.parametrize("kind", FILE_SYSTEMS)
+@in_one("kind", FILE_SYSTEMS)
 def test_a_file_system_that_may_lose_deliveries_needs_attention(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
 ) -> None:

@@ -15,9 +15,16 @@ from sfwebhooks.formats import render
 from sfwebhooks.scan.findings import Source, event_of_finding
 from sfwebhooks.severity import Severity
 from tests.builders import URL, a_delivery, a_finding, a_scan, an_endpoint, an_event
+from tests.rows import in_one
 
+#: addresses of the scanner's web UI and of our own page
 UI = "https://sf.acme.example"
+PAGE = "https://hooks.acme.example/sent"
 LINK = f"{UI}/scaninfo?id=5C4A0001"
+SCAN_PAGE = f"{PAGE}/scans/5C4A0001"
+#: the links of a message in Markdown, either one and both
+MARKED = [f"[Open scan]({LINK})", f"[Show deliveries]({SCAN_PAGE})"]
+MARKED_LINKS = (*MARKED, " · ".join(MARKED))
 HOSTILE = {
     "channel": "<!channel> <!here|x> <@U123>",
     "all": "@all @everyone @here <@all>",
@@ -43,7 +50,7 @@ each_text = pytest.mark.parametrize(
     ],
 )
 each_past = pytest.mark.parametrize("how", ["backfilled", "replayed"])
-each_event = pytest.mark.parametrize("entry", EVENT_TYPES, ids=lambda entry: entry.name)
+each_event = in_one("entry", EVENT_TYPES)
 
 
 def cve(number: int) -> str:

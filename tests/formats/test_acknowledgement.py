@@ -8,17 +8,19 @@ from typing import Any, Callable
 import pytest
 
 from sfwebhooks.attempts import Outcome, Reply
-from sfwebhooks.cli import test as test_command
 from sfwebhooks.config.settings import load_mapping
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.events import Handle
 from sfwebhooks.formats.splunk_hec import ACK_WAITS, follow, read
+from sfwebhooks.inspection import testing
 from sfwebhooks.outbox.selection import Selection
 from tests.builders import a_batch, an_endpoint, an_event
 from tests.conftest import Result, sql
 from tests.formats.conftest import Sending, Served, Start
 from tests.receivers.collectors import Splunk
 from tests.receivers.vendor import Answer
+
+ONE_STORE = "a format's messages are the same wherever deliveries are"
 
 CHANNEL = "0aeeac95-ac74-4aa9-b30d-6c4c0ac581ba"
 SIZE = 10
@@ -293,7 +295,7 @@ def test_a_test_waits_a_while_for_the_acknowledgement(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(test_command, "PENDING_SECONDS", 3.0 * (not is_slow))
+    monkeypatch.setattr(testing, "PENDING_SECONDS", 3.0 * (not is_slow))
     splunk.is_slow = is_slow
     settings = tmp_path / "webhooks.ini"
     settings.touch(0o600)

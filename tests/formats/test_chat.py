@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from sfwebhooks.config.settings import load_mapping
-from sfwebhooks.formats.chat import COLOURS, Notice, notice, without_mentions
+from sfwebhooks.formats.chat import notice
+from sfwebhooks.formats.notice import COLOURS, Notice, without_mentions
 from sfwebhooks.reasons import Withheld
 from sfwebhooks.redaction import explained, rules_with
 from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.severity import Severity
 from tests.builders import URL, a_delivery, a_finding, a_scan, an_endpoint, an_event
+from tests.formats.cases import UI
 
 CHAT = rules_with((), None, is_chat=True)
 
@@ -148,6 +151,31 @@ def test_the_link_opens_the_scan() -> None:
     assert notice(a_delivery(an_event(scan=None)), endpoint).link == ""
 
 
+def test_a_second_link_opens_the_scan_on_our_own_page() -> None:
+    endpoint = an_endpoint(ui_url="https://sf.acme.example", web_url="https://hooks.acme.example/sent")
+    page = "https://hooks.acme.example/sent/scans/5C4A0001"
+    ours = ("Show deliveries", page)
+    assert notice(a_delivery(), endpoint).links == [("Open scan", "https://sf.acme.example/scaninfo?id=5C4A0001"), ours]
+    assert notice(a_delivery(), replace(endpoint, ui_url="")).links == [ours]
+    assert notice(a_delivery(an_event(scan=None)), endpoint).links == []
+    assert notice(a_delivery(), endpoint).unlinked.links == []
+
+
+def test_an_id_cannot_leave_the_page_of_its_scan() -> None:
+    hostile = a_delivery(an_event(scan=a_scan(id="../x?y#z%2e")))
+    assert (
+        notice(hostile, an_endpoint(web_url="https://h.example")).page == "https://h.example/scans/..%2Fx%3Fy%23z%252e"
+    )
+
+
+def test_web_url_is_read_as_ui_url_is_and_the_one_of_webhooks_is_that_of_all() -> None:
+    settings = load_mapping({"web_url": "https://h.example/", "team": {"url": URL}, "own": {"url": URL, "web_url": UI}})
+    assert [one.web_url for one in settings.endpoints] == ["https://h.example", UI]
+    assert settings.web_url == "https://h.example"
+    assert load_mapping({"own": {"url": URL, "web_url": UI}}).web_url == ""
+    assert [one.key for one in load_mapping({"team": {"url": URL, "web_url": "h.example"}}).mistakes] == ["web_url"]
+
+
 def test_what_is_not_live_says_so_in_the_small_print() -> None:
     assert notice(a_delivery(backfilled=True), an_endpoint()).footer[-1] == "backfilled"
     assert notice(a_delivery(replayed=True), an_endpoint()).footer[-1] == "replayed"
@@ -165,6 +193,14 @@ def test_a_link_that_no_chat_would_accept_is_not_shown() -> None:
     for over, shown in ((0, True), (1, False)):
         url = f"https://{'a' * (length + over - len('https://'))}"
         assert bool(notice(a_delivery(), an_endpoint(ui_url=url)).link) is shown
+
+
+def test_our_page_is_linked_as_far_as_both_links_have_room() -> None:
+    length = 900 - len(f"{UI}/scaninfo?id=5C4A0001" + "/scans/5C4A0001")
+    for over, shown in ((0, True), (1, False)):
+        page = f"https://{'a' * (length + over - len('https://'))}"
+        found = notice(a_delivery(), an_endpoint(ui_url=UI, web_url=page))
+        assert (bool(found.link), bool(found.page)) == (True, shown)
 
 
 def test_a_label_without_a_letter_is_a_question_mark() -> None:

@@ -15,9 +15,11 @@ from sfwebhooks.formats import FORMATS, render
 from sfwebhooks.scan.findings import Source, event_of_finding
 from sfwebhooks.severity import Severity
 from tests.builders import a_delivery, a_finding, a_scan, an_endpoint, an_event
-from tests.formats.cases import UI
+from tests.formats.cases import PAGE, UI
 from tests.receivers.vendor import Json
 from tests.receivers.vendors import VENDORS
+from tests.rows import in_one
+from tests.tiers import quick_first, slow
 
 SERVICES = {name: VENDORS[name]() for name, one in FORMATS.items() if one.is_chat}
 SERVICE = pytest.mark.parametrize("name", SERVICES)
@@ -38,7 +40,8 @@ HOSTILE = {
     "space": " \n\t ",
     "one": "&",
 }
-TEXT = pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+#: the first ones are quick, the others as long as a text may be
+TEXT = pytest.mark.parametrize("text", quick_first([pytest.param(text, id=name) for name, text in HOSTILE.items()], 6))
 EVENTS = ("scan_started", "scan_completed", "scan_failed", "correlation_found", "system_alert", "high_risk_event")
 
 
@@ -46,7 +49,7 @@ def to(name: str, **values: Any) -> Endpoint:
     """Return an endpoint of the service that a format is for."""
     names = {key.name for key in FORMATS[name].keys}
     own = {key: Secret(text) for key, text in SERVICES[name].keys.items() if key in names}
-    return an_endpoint(format=name, own=own, **{"ui_url": UI, **values})
+    return an_endpoint(format=name, own=own, **{"ui_url": UI, "web_url": PAGE, **values})
 
 
 def sent(name: str, delivery: Delivery, **values: Any) -> bytes:
@@ -75,14 +78,14 @@ def full_of(text: str, event: str) -> Delivery:
 
 
 @SERVICE
-@pytest.mark.parametrize("entry", EVENT_TYPES, ids=lambda entry: entry.name)
+@in_one("entry", EVENT_TYPES)
 def test_a_service_takes_each_event_of_the_catalogue(name: str, entry: Any) -> None:
     assert problem(name, a_delivery(an_event(type=entry.name, severity=Severity.LOW, data=entry.example))) == ""
 
 
 @SERVICE
 @TEXT
-@pytest.mark.parametrize("host_type", ["SIMILARDOMAIN", "PASSWORD_COMPROMISED", "TARGET_WEB_CONTENT"])
+@in_one("host_type", ["SIMILARDOMAIN", "PASSWORD_COMPROMISED", "TARGET_WEB_CONTENT"])
 def test_a_service_takes_hostile_findings(name: str, host_type: str, text: str) -> None:
     sources = tuple(Source(text[:99], text, text[:99], "h") for _ in range(9))
     clean = text.encode("utf-8", "replace").decode()
@@ -93,7 +96,7 @@ def test_a_service_takes_hostile_findings(name: str, host_type: str, text: str) 
 
 @SERVICE
 @TEXT
-@pytest.mark.parametrize("event", EVENTS)
+@in_one("event", EVENTS)
 def test_a_service_takes_hostile_text_in_every_place(name: str, event: str, text: str) -> None:
     assert problem(name, full_of(text, event)) == ""
 
@@ -107,13 +110,14 @@ def test_a_service_takes_random_signs_in_every_place(name: str) -> None:
         assert problem(name, full_of(text, chance.choice(EVENTS))) == "", repr(text)
 
 
+@slow
 @SERVICE
 def test_a_service_takes_five_megabytes(name: str) -> None:
     assert problem(name, a_delivery(an_event(data={"event_type": "X", "data": "<&>\ud800x" * 1_000_000}))) == ""
 
 
 @SERVICE
-@pytest.mark.parametrize("value", [None, True, 7, 1.5, "", "text", [], {}, [None, {"event_type": 3}], {"a": {"b": []}}])
+@in_one("value", [None, True, 7, 1.5, "", "text", [], {}, [None, {"event_type": 3}], {"a": {"b": []}}])
 def test_data_of_any_shape_does_no_harm(name: str, value: Any) -> None:
     keys = ("events_found", "events_by_type", "events_by_severity", "duration", "error", "reason", "detected_late",
             "modules_used", "sources", "title", "data", "event_type", "data_length", "confidence", "else")  # fmt: skip
@@ -125,8 +129,19 @@ def test_data_of_any_shape_does_no_harm(name: str, value: Any) -> None:
 def test_without_a_scan_there_is_no_link_and_without_ui_url_neither(name: str) -> None:
     alone = a_delivery(an_event(type="system_alert", scan=None, data={"message": "endpoint team is failing"}))
     assert problem(name, alone) == ""
-    bodies = (sent(name, one, ui_url=ui) for one, ui in ((alone, UI), (a_delivery(), "")))
+    bodies = (sent(name, one, ui_url=ui, web_url="") for one, ui in ((alone, UI), (a_delivery(), "")))
     assert not any(b"Open scan" in body or b"scaninfo" in body for body in bodies)
+
+
+@SERVICE
+@pytest.mark.parametrize("ui", [UI, ""])
+def test_a_link_to_our_own_page_is_next_to_the_one_to_the_scanner(name: str, ui: str) -> None:
+    body = sent(name, a_delivery(), ui_url=ui).decode()
+    assert f"{PAGE}/scans/5C4A0001" in body
+    assert (f"{UI}/scaninfo" in body) is bool(ui)
+    assert problem(name, a_delivery()) == ""
+    assert PAGE not in sent(name, a_delivery(), ui_url=ui, web_url="").decode()
+    assert PAGE not in sent(name, a_delivery(an_event(scan=None)), ui_url=ui).decode()
 
 
 @SERVICE

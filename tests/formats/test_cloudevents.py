@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 
 from sfwebhooks.attempts import Outcome, Reply, Verdict
+from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Batch, Delivery, WebhookEvent
 from sfwebhooks.formats import generic, render
@@ -23,11 +24,12 @@ from sfwebhooks.retry import judge
 from sfwebhooks.signing import sign
 from tests.builders import NOW, URL, a_batch, a_delivery, a_scan, an_endpoint, an_event
 from tests.formats.cases import HOSTILE as TEXTS
-from tests.formats.cases import UI, each_event, hostile_deliveries, mistakes_of, of_entry
+from tests.formats.cases import UI, hostile_deliveries, mistakes_of, of_entry
 from tests.formats.conftest import Served, Start
 from tests.formats.test_any_data import ANY, EVENTS
 from tests.receivers.collectors import Broker
 from tests.receivers.vendor import Answer
+from tests.rows import in_one
 
 STRUCTURED, BATCHED = "application/cloudevents+json", "application/cloudevents-batch+json"
 #: texts of 100 characters at most: a long one is for the limits
@@ -86,7 +88,7 @@ def assert_cloudevent(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:
 
 
 @each_mode
-@each_event
+@in_one("entry", EVENT_TYPES)
 def test_every_event_of_the_catalogue_is_read_by_the_sdk(mode: str, entry: Any) -> None:
     found = assert_cloudevent(of_entry(entry, backfilled=True), endpoint_of(mode, ui_url=UI))
     assert found["type"] == f"net.spiderfoot.{entry.alias}"
@@ -94,7 +96,7 @@ def test_every_event_of_the_catalogue_is_read_by_the_sdk(mode: str, entry: Any) 
 
 
 @each_mode
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+@in_one("text", HOSTILE.values())
 def test_hostile_texts_are_read_by_the_sdk(mode: str, text: str) -> None:
     for delivery in hostile_deliveries(text):
         assert_cloudevent(delivery, endpoint_of(mode, metadata={"user": text}))

@@ -6,13 +6,14 @@ import re
 import pytest
 
 from sfwebhooks.formats.cutting import first_within, fit, smallest, utf16_length, within
+from tests.rows import in_one
 
 
 def entities(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-@pytest.mark.parametrize("limit", range(1, 24))
+@in_one("limit", range(1, 24))
 @pytest.mark.parametrize("text", ["a&b<c>d", "&&&&&", "&amp;", "🎉&🎉", "abc", ""])
 def test_what_is_cut_fits_after_escaping_and_ends_in_no_half_entity(text: str, limit: int) -> None:
     cut = fit(text, limit, entities)
@@ -24,7 +25,7 @@ def test_what_is_cut_fits_after_escaping_and_ends_in_no_half_entity(text: str, l
         assert not re.search("&(?!amp;|lt;|gt;)", cut)
 
 
-@pytest.mark.parametrize("limit", range(1, 40))
+@in_one("limit", range(1, 40))
 def test_as_much_is_kept_as_fits(limit: int) -> None:
     text = "a&🎉b<" * 8
     cut = fit(text, limit, entities)
@@ -42,7 +43,7 @@ def test_the_first_way_that_fits_is_taken_else_the_last(limit: int, way: str) ->
     assert first_within(limit, len, iter(("long", "mid", "s"))) == way
 
 
-@pytest.mark.parametrize("limit", range(3, 14))
+@in_one("limit", range(3, 14))
 @pytest.mark.parametrize("text", ["abc", "äöü", "漢字", "🎉🎉🎉", "a\ud800b", "", "a" * 14])
 def test_a_text_is_cut_between_characters(text: str, limit: int) -> None:
     cut = within(text, limit)

@@ -22,6 +22,7 @@ from sfwebhooks.signing import sign
 from tests.builders import NOW, a_batch, a_delivery, an_endpoint, an_event
 from tests.formats.conftest import Served, Start
 from tests.receivers.collectors import Datadog
+from tests.rows import in_one
 
 KEY = Datadog.key
 
@@ -52,7 +53,7 @@ def test_a_log_has_its_message_and_the_event_of_siem() -> None:
     }
 
 
-@pytest.mark.parametrize("entry", EVENT_TYPES, ids=lambda entry: entry.name)
+@in_one("entry", EVENT_TYPES)
 def test_every_event_of_the_catalogue_has_a_message_in_one_line(entry: Any) -> None:
     message = log(type=entry.name, data=entry.example)["message"]
     assert 0 < len(message) <= 160 and message.isprintable()

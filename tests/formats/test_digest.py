@@ -11,8 +11,8 @@ import pytest
 
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats import FORMATS, render
-from sfwebhooks.formats.chat import Notice
 from sfwebhooks.formats.digest import DIGEST_BYTES, DIGEST_MAX, DIGEST_SECONDS, LINE_MAX, Capacity, digest_notice
+from sfwebhooks.formats.notice import Notice
 from sfwebhooks.redaction import redacted, rules_with
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_delivery, a_scan, an_endpoint, an_event
@@ -21,6 +21,8 @@ from tests.formats.conftest import Sending, Served, Start
 from tests.formats.test_chats import SERVICE, SERVICES, TEXT, full_of, to
 from tests.receivers.vendor import Answer, Vendor
 from tests.receivers.vendors import VENDORS
+from tests.rows import in_one
+from tests.tiers import slow
 
 
 def late(number: int, severity: Severity = Severity.HIGH, **values: Any) -> Delivery:
@@ -159,14 +161,14 @@ def test_every_chat_has_digests_and_they_do_not_ring(name: str) -> None:
         assert content.path == "change/enqueue"
 
 
-@SERVICE
+@in_one("name", SERVICES)
 @TEXT
 def test_a_service_takes_a_digest_of_hostile_text(name: str, text: str) -> None:
     deliveries = [full_of(text, event) for event in ("high_risk_event", "scan_failed", "correlation_found")] * 5
     assert SERVICES[name].problem(json.loads(render(Batch(tuple(deliveries)), to(name)).body)) == ""
 
 
-@SERVICE
+@in_one("name", SERVICES)
 @TEXT
 def test_a_service_shows_all_that_a_digest_has_to_name(name: str, text: str) -> None:
     """Whatever is in the texts and in the names of targets and scans."""
@@ -182,6 +184,7 @@ def test_a_service_shows_all_that_a_digest_has_to_name(name: str, text: str) -> 
     assert [at for at in range(len(data)) if f"F{at}Z" not in words] == []
 
 
+@slow
 @SERVICE
 def test_the_largest_digest_is_within_the_limits(name: str) -> None:
     fullest = [full_of("🎉&<@" * 50, "high_risk_event")] * DIGEST_MAX  # longer texts are cut anyway

@@ -12,8 +12,8 @@ from sfwebhooks.attempts import Outcome, Reply
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.events import Delivery
 from sfwebhooks.formats import dingtalk
-from sfwebhooks.formats.chat import Notice
 from sfwebhooks.formats.cutting import smallest
+from sfwebhooks.formats.notice import Notice
 from sfwebhooks.retry import judge
 from tests.builders import NOW, a_batch, a_delivery, an_endpoint, an_event
 from tests.formats.cases import (

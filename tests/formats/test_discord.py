@@ -9,11 +9,11 @@ import pytest
 from sfwebhooks.attempts import Outcome, Reply
 from sfwebhooks.config.settings import load_mapping
 from sfwebhooks.formats import discord
-from sfwebhooks.formats.chat import Notice
+from sfwebhooks.formats.notice import Notice
 from sfwebhooks.retry import judge
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_batch, a_delivery, an_endpoint, an_event
-from tests.formats.cases import LINK
+from tests.formats.cases import LINK, MARKED_LINKS
 from tests.formats.test_chats import message_of
 from tests.receivers.chats import Discord
 from tests.receivers.vendor import utf16_size
@@ -42,7 +42,7 @@ def test_the_message_is_an_embed_in_the_severitys_colour_that_mentions_nobody() 
                 "fields": [
                     {"name": "Target", "value": "acme.example", "inline": True},
                     {"name": "Type", "value": "VULNERABILITY_CVE_HIGH", "inline": True},
-                    {"name": "Scan", "value": f"[Open scan]({LINK})", "inline": False},
+                    {"name": "Scan", "value": MARKED_LINKS[-1], "inline": False},
                 ],
                 "footer": {"text": "Weekly Security Scan · 2026-11-21 10:00:00 UTC · #1"},
             }

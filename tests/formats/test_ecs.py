@@ -20,6 +20,7 @@ from sfwebhooks.formats.content import measure
 from sfwebhooks.formats.ecs import ecs_document, entity_of, one_line
 from sfwebhooks.severity import SEVERITY_OF_TYPE, Severity
 from tests.builders import a_delivery, a_scan, an_endpoint, an_event
+from tests.rows import in_one
 
 SCHEMA = json.loads((Path(__file__).parent / "ecs_fields.json").read_text(encoding="utf-8"))
 FIELDS: dict[str, dict[str, Any]] = SCHEMA["fields"]
@@ -84,13 +85,13 @@ def is_of_type(name: str, kind: str, value: Any) -> None:
         assert isinstance(value, str) and 0 < len(value) <= 1024, f"{name}: longer keywords are not indexed"
 
 
-@pytest.mark.parametrize("entry", EVENT_TYPES, ids=lambda entry: entry.name)
+@in_one("entry", EVENT_TYPES)
 def test_every_event_of_the_catalogue_has_fields_of_ecs_only(entry: Any) -> None:
     event = an_event(type=entry.name, data=entry.example, special=entry.example.get("special"))
     assert_ecs(document(a_delivery(event), ui_url="https://sf.acme.example", metadata={"user": "a", "team.x": "b"}))
 
 
-@pytest.mark.parametrize("host_type", SEVERITY_OF_TYPE)
+@in_one("host_type", SEVERITY_OF_TYPE)
 def test_every_type_of_finding_has_fields_of_ecs_only(host_type: str) -> None:
     for text in (
         "203.0.113.7",

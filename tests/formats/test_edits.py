@@ -18,6 +18,8 @@ from tests.formats.conftest import Sending, Served, Start
 from tests.receivers.chats import Discord, Telegram
 from tests.receivers.vendor import Answer
 
+ONE_STORE = "a format's messages are the same wherever deliveries are"
+
 Chat = Any
 EACH = pytest.mark.parametrize("make", [Discord, Telegram])
 

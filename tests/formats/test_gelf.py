@@ -18,6 +18,7 @@ from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_delivery, a_scan, an_endpoint, an_event
 from tests.formats.conftest import Served, Start
 from tests.receivers.collectors import Graylog
+from tests.rows import in_one
 
 HOSTILE = ("", " ", "\0", "\ud800", "\u202egnp.exe", '"}\n{', "\N{PILE OF POO}" * 100_000, "\0" * 100_000)
 STANDARD = {"version", "host", "short_message", "full_message", "timestamp", "level"}
@@ -42,7 +43,7 @@ def assert_gelf(found: dict[str, Any]) -> None:
     assert "_id" not in found
 
 
-@pytest.mark.parametrize("entry", EVENT_TYPES, ids=lambda entry: entry.name)
+@in_one("entry", EVENT_TYPES)
 def test_every_event_of_the_catalogue_follows_the_rules(entry: Any) -> None:
     event = an_event(type=entry.name, data=entry.example, special=entry.example.get("special"))
     found = message(a_delivery(event, backfilled=True), ui_url="https://sf.acme.example", metadata={"a b": "c"})

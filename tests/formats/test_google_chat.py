@@ -7,10 +7,10 @@ import pytest
 
 from sfwebhooks.attempts import Outcome, Reply
 from sfwebhooks.formats import google_chat
-from sfwebhooks.formats.chat import Notice
+from sfwebhooks.formats.notice import Notice
 from sfwebhooks.retry import judge
 from tests.builders import NOW, a_batch, a_delivery, an_endpoint
-from tests.formats.cases import LINK
+from tests.formats.cases import LINK, SCAN_PAGE
 from tests.formats.test_chats import message_of
 from tests.receivers.chats import GoogleChat, texts_in
 from tests.receivers.vendor import Json
@@ -25,13 +25,14 @@ def sent(notice: Notice) -> Json:
 
 
 def test_the_message_is_a_card_with_a_text_for_notifications() -> None:
+    links = (("Open scan", LINK), ("Show deliveries", SCAN_PAGE))
     widgets = [
         {"textParagraph": {"text": '<b><font color="#E01E5A">High: VULNERABILITY_CVE_HIGH</font></b>'}},
         {"textParagraph": {"text": "CVE-2026-0001"}},
         {"decoratedText": {"topLabel": "Target", "text": "acme.example", "wrapText": True}},
         {"decoratedText": {"topLabel": "Type", "text": "VULNERABILITY_CVE_HIGH", "wrapText": True}},
         {"textParagraph": {"text": "Weekly Security Scan · 2026-11-21 10:00:00 UTC · #1"}},
-        {"buttonList": {"buttons": [{"text": "Open scan", "onClick": {"openLink": {"url": LINK}}}]}},
+        {"buttonList": {"buttons": [{"text": words, "onClick": {"openLink": {"url": url}}} for words, url in links]}},
     ]
     assert message_of("google_chat", a_delivery()) == {
         "fallbackText": "High: VULNERABILITY_CVE_HIGH on acme.example: CVE-2026-0001",

@@ -8,10 +8,10 @@ import pytest
 
 from sfwebhooks.attempts import Outcome, Reply
 from sfwebhooks.formats import mattermost
-from sfwebhooks.formats.chat import Notice
+from sfwebhooks.formats.notice import Notice
 from sfwebhooks.retry import judge
 from tests.builders import NOW, a_batch, a_delivery
-from tests.formats.cases import LINK
+from tests.formats.cases import LINK, MARKED_LINKS
 from tests.formats.test_chats import message_of
 from tests.receivers.chats import Mattermost
 
@@ -37,7 +37,7 @@ def test_the_message_is_an_attachment_in_the_severitys_colour() -> None:
                 "fields": [
                     {"title": "Target", "value": "acme.example", "short": True},
                     {"title": "Type", "value": "VULNERABILITY_CVE_HIGH", "short": True},
-                    {"title": "Scan", "value": f"[Open scan]({LINK})", "short": False},
+                    {"title": "Scan", "value": MARKED_LINKS[-1], "short": False},
                 ],
                 "footer": "Weekly Security Scan · 2026-11-21 10:00:00 UTC · #1",
             }

@@ -8,7 +8,7 @@ import pytest
 from sfwebhooks.attempts import Outcome, Reply
 from sfwebhooks.events import Delivery
 from sfwebhooks.formats import ntfy
-from sfwebhooks.formats.chat import Notice
+from sfwebhooks.formats.notice import Notice
 from sfwebhooks.retry import judge
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_batch, a_delivery, an_event

@@ -26,6 +26,7 @@ from tests.formats.cases import LINK, UI, each_event, each_text, hostile_deliver
 from tests.formats.conftest import Served, Start
 from tests.formats.test_any_data import ANY, EVENTS
 from tests.receivers.collectors import Collector
+from tests.rows import in_one
 
 jsonschema = pytest.importorskip("jsonschema")
 ocsf_json_schema = pytest.importorskip("ocsf_json_schema")
@@ -82,7 +83,7 @@ def test_every_event_of_the_catalogue_is_valid(entry: Any) -> None:
     assert (found["unmapped"]["metadata"]["team"], found["metadata"]["event_code"]) == ("soc", entry.name)
 
 
-@pytest.mark.parametrize("host_type", SEVERITY_OF_TYPE)
+@in_one("host_type", SEVERITY_OF_TYPE)
 def test_every_type_of_the_scanner_is_valid(host_type: str) -> None:
     for text in ("192.0.2.1", "www.acme.example", "https://acme.example/", "a@acme.example", "CVE-2026-0001", ""):
         found_with(host_type, text, module="sfp_x", confidence=80)
@@ -97,8 +98,8 @@ def test_hostile_texts_are_valid(text: str) -> None:
         sent(a_delivery(replace(event, type=name, data={"event_type": text, "data": text, "rule_name": text})))
 
 
-@pytest.mark.parametrize("value", [None, True, -1, 2**70, 1.5, [], {}, "", "x", [None]])
-@pytest.mark.parametrize("name", ["scan_completed", "correlation_found", "high_risk_event", "system_alert"])
+@in_one("value", [None, True, -1, 2**70, 1.5, [], {}, "", "x", [None]])
+@in_one("name", ["scan_completed", "correlation_found", "high_risk_event", "system_alert"])
 def test_values_of_any_type_are_valid(name: str, value: Any) -> None:
     keys = ("event_type", "data", "description", "duration", "confidence", "module", "rule_id", "sources", "title")
     sent(a_delivery(an_event(type=name, data=dict.fromkeys(keys, value))))
@@ -228,7 +229,7 @@ def test_the_severity_is_on_the_scale_of_the_schema(severity: Severity, number: 
     assert sent(a_delivery(an_event(severity=severity)))["severity_id"] == number
 
 
-@pytest.mark.parametrize("at", [FIRST_SECOND, LAST_SECOND, -1e300, 1e300, 0.9999, *(NOW + n / 1000 for n in range(50))])
+@in_one("at", [FIRST_SECOND, LAST_SECOND, -1e300, 1e300, 0.9999, *(NOW + n / 1000 for n in range(50))])
 def test_the_time_is_in_whole_milliseconds_and_the_same_as_in_other_formats(at: float) -> None:
     found = sent(a_delivery(an_event(at=at)))["time"]
     first = datetime(1970, 1, 1, tzinfo=timezone.utc)

@@ -12,8 +12,8 @@ from sfwebhooks.endpoints import Secret
 from sfwebhooks.events import Delivery, WebhookEvent
 from sfwebhooks.examples import example
 from sfwebhooks.formats import pagerduty
-from sfwebhooks.formats.chat import Notice
 from sfwebhooks.formats.digest import DIGEST_SECONDS
+from sfwebhooks.formats.notice import Notice
 from sfwebhooks.retry import judge
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_batch, a_delivery, a_scan, an_endpoint, an_event

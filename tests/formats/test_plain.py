@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sfwebhooks.formats.chat import Notice
+from sfwebhooks.formats.notice import Notice
 from sfwebhooks.formats.plain import defused, in_lines
 
 LINK = "https://sf.acme.example/scaninfo?id=1"

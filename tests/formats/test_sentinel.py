@@ -29,6 +29,8 @@ from tests.formats.conftest import Sending, Served, Start
 from tests.receivers.azure import CLIENT, RULE, SCOPE, SECRET, TENANT, Azure
 from tests.receivers.vendor import Answer
 
+ONE_STORE = "a format's messages are the same wherever deliveries are"
+
 PATH = f"/dataCollectionRules/{RULE}/streams/Custom-SpiderFoot_CL?api-version=2023-01-01"
 KEYS = {"tenant": TENANT, "dcr_id": RULE, "client_id": CLIENT, "client_secret": SECRET}
 DCE = "https://spiderfoot-a1b2.westeurope-1.ingest.monitor.azure.com"

@@ -16,6 +16,7 @@ from sfwebhooks.scan.findings import Source, event_of_finding
 from sfwebhooks.severity import Severity
 from sfwebhooks.signing import sign
 from tests.builders import NOW, a_batch, a_delivery, a_finding, a_scan, an_endpoint, an_event
+from tests.rows import in_one
 
 GUIDES_KEYS = {"timestamp", "source", "event_type", "severity", "raw_data", "tags"}
 SECRET = "jane@acme.example:hunter22! [Collection #1]"
@@ -132,7 +133,7 @@ def test_what_is_backfilled_says_so_and_what_is_live_does_not() -> None:
     assert "backfilled" not in rendered(a_delivery())
 
 
-@pytest.mark.parametrize("entry", EVENT_TYPES, ids=lambda entry: entry.name)
+@in_one("entry", EVENT_TYPES)
 def test_every_event_of_the_catalogue_can_be_rendered(entry: Any) -> None:
     assert sent(an_event(type=entry.name, data=entry.example)).keys() >= GUIDES_KEYS
 

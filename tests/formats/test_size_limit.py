@@ -11,7 +11,7 @@ import pytest
 
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.config import settings
-from sfwebhooks.config.endpoint import formats_for
+from sfwebhooks.config.contradictions import formats_for
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Batch, Delivery, WebhookEvent
 from sfwebhooks.formats import FORMATS, render
@@ -22,6 +22,7 @@ from sfwebhooks.jsontext import Stored, kept, written
 from sfwebhooks.scan.findings import DATA_MAX, SOURCE_MAX, Source, event_of_finding
 from tests.builders import a_delivery, a_finding, a_scan, an_endpoint, an_event
 from tests.formats.bodies import data_in, messages, values
+from tests.rows import in_one
 from tests.tiers import quick_first
 
 LIMIT = 20_000
@@ -88,7 +89,7 @@ def sha256(text: str) -> str:
 
 
 @each_way
-@pytest.mark.parametrize("data", LARGE.values(), ids=LARGE)
+@in_one("data", LARGE.values())
 def test_whatever_is_too_large_is_cut_to_valid_json_that_fits(way: str, data: dict[str, Any]) -> None:
     content = render(Batch((a_large(data),)), endpoint_of(way))
     body = content.body
@@ -104,7 +105,7 @@ def test_as_much_as_fits_is_kept(way: str) -> None:
     assert LIMIT - len(PAIR.encode()) - SAVED < len(body) <= LIMIT
 
 
-@each_way
+@in_one("way", WAYS)
 @pytest.mark.parametrize("data", quick_first(LARGE.values(), 3), ids=LARGE)
 def test_a_retry_is_cut_in_the_same_way(way: str, data: dict[str, Any]) -> None:
     first = body_of(a_large(data), endpoint_of(way))
@@ -120,7 +121,7 @@ def test_what_fits_to_the_byte_is_left_alone(way: str) -> None:
 
 
 @each_way
-@pytest.mark.parametrize("text", ["x" * DATA_MAX, PAIR * DATA_MAX, "\0" * DATA_MAX, "<SFURL>\n" * DATA_MAX])
+@in_one("text", ["x" * DATA_MAX, PAIR * DATA_MAX, "\0" * DATA_MAX, "<SFURL>\n" * DATA_MAX])
 def test_by_default_a_finding_stays_under_the_limit_of_express(way: str, text: str) -> None:
     sources = tuple(Source("TARGET_WEB_CONTENT", text, "sfp_spider", "h" * 64) for _ in range(40))
     event = event_of_finding(a_finding(data=text, sources=sources), a_scan(), "Words")
@@ -128,7 +129,7 @@ def test_by_default_a_finding_stays_under_the_limit_of_express(way: str, text: s
     assert len(body_of(delivery, an_endpoint(**WAYS[way]))) <= 100_000 < EXPRESS
 
 
-@pytest.mark.parametrize("entry", EVENT_TYPES, ids=lambda entry: entry.name)
+@in_one("entry", EVENT_TYPES)
 @each_way
 def test_what_a_scan_sends_is_small_enough_for_the_least_limit(way: str, entry: Any) -> None:
     delivery = a_large(entry.example, type=entry.name)
@@ -207,7 +208,7 @@ def test_a_batch_of_one_that_is_too_large_fits_with_its_brackets(way: str) -> No
     assert LIMIT - 2 * SAVED < len(body) <= LIMIT
 
 
-@each_way
+@in_one("way", WAYS)
 @pytest.mark.parametrize(
     "data",
     [

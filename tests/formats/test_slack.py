@@ -10,7 +10,7 @@ import pytest
 from sfwebhooks.attempts import Outcome, Reply
 from sfwebhooks.events import Batch, Delivery, WebhookEvent
 from sfwebhooks.formats import render, slack
-from sfwebhooks.formats.chat import Notice
+from sfwebhooks.formats.notice import Notice
 from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import judge
 from sfwebhooks.scan.findings import Source, event_of_finding

@@ -7,11 +7,11 @@ import pytest
 
 from sfwebhooks.attempts import Outcome, Reply
 from sfwebhooks.formats import teams
-from sfwebhooks.formats.chat import Notice
+from sfwebhooks.formats.notice import Notice
 from sfwebhooks.retry import judge
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_batch, a_delivery, an_event
-from tests.formats.cases import LINK
+from tests.formats.cases import LINK, SCAN_PAGE
 from tests.formats.test_chats import message_of
 from tests.receivers.chats import Teams, texts_in
 from tests.receivers.vendor import Json
@@ -34,7 +34,10 @@ def test_the_message_is_a_card_in_the_envelope_that_the_workflow_reads() -> None
     assert attachment == {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None}
     assert (card["version"], card["actions"]) == (
         "1.4",
-        [{"type": "Action.OpenUrl", "title": "Open scan", "url": LINK}],
+        [
+            {"type": "Action.OpenUrl", "title": "Open scan", "url": LINK},
+            {"type": "Action.OpenUrl", "title": "Show deliveries", "url": SCAN_PAGE},
+        ],
     )
     assert texts_in(card["body"]) == [
         "High: VULNERABILITY_CVE_HIGH",

@@ -9,8 +9,8 @@ from sfwebhooks.attempts import Outcome, Reply
 from sfwebhooks.config.settings import load_mapping
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.formats import telegram
-from sfwebhooks.formats.chat import Notice
 from sfwebhooks.formats.cutting import utf16_length
+from sfwebhooks.formats.notice import Notice
 from sfwebhooks.retry import judge
 from tests.builders import NOW, a_batch, a_delivery, an_endpoint, an_event
 from tests.formats.cases import LINK
@@ -46,6 +46,7 @@ def test_the_message_is_a_text_with_entities() -> None:
         "Type: VULNERABILITY_CVE_HIGH",
         "Weekly Security Scan · 2026-11-21 10:00:00 UTC · #1",
         "Open scan",
+        "Show deliveries",
     ]
     assert parts_of(message) == [
         ("bold", "High: VULNERABILITY_CVE_HIGH"),
@@ -56,8 +57,9 @@ def test_the_message_is_a_text_with_entities() -> None:
         ("code", "VULNERABILITY_CVE_HIGH"),
         ("italic", "Weekly Security Scan · 2026-11-21 10:00:00 UTC · #1"),
         ("text_link", "Open scan"),
+        ("text_link", "Show deliveries"),
     ]
-    assert (message["entities"][-1]["url"], message["link_preview_options"]) == (LINK, {"is_disabled": True})
+    assert (message["entities"][-2]["url"], message["link_preview_options"]) == (LINK, {"is_disabled": True})
     assert "parse_mode" not in message and "disable_notification" not in message
 
 

@@ -17,7 +17,9 @@ from tests.formats.conftest import Sending, Served, Start
 from tests.receivers.vendor import Answer, Vendor
 from tests.receivers.vendors import VENDORS
 
-EACH = pytest.mark.parametrize("name", FORMATS)
+#: those that send a whole scan at once have a contract of their own, test_whole_scans.py
+ONE_BY_ONE = [name for name, one in FORMATS.items() if not one.bundle]
+EACH = pytest.mark.parametrize("name", ONE_BY_ONE)
 #: formats whose services have a success that only its status shows
 WITHOUT_WORDS = {
     "apprise": "any 200 is a success: its body depends on the version and on the log level",
@@ -65,7 +67,7 @@ def test_events_are_delivered_each_once_and_to_people_in_their_order(name: str, 
     assert (arrived if FORMATS[name].is_chat else sorted(arrived)) == [{1}, {2}, {3}]
 
 
-@EACH
+@pytest.mark.parametrize("name", [name for name, one in FORMATS.items() if not (one.converse or one.bundle)])
 def test_a_service_whose_rate_is_exceeded_gets_the_same_message_once_the_wait_is_over(name: str, started: Any) -> None:
     ours, one = started(name)
     ours.excess, wait = 1, ours.wait or 1.0
@@ -90,7 +92,7 @@ def test_a_wrong_address_or_credential_holds_the_endpoint_and_loses_nothing(name
     assert sorted(number for message in ours.taken for number in numbers_in(message)) == [1, 2, 3, 4, 5]
 
 
-@pytest.mark.parametrize("name", [name for name, make in VENDORS.items() if make().refuses])
+@pytest.mark.parametrize("name", [name for name in ONE_BY_ONE if VENDORS[name]().refuses])
 def test_an_invalid_message_is_refused_until_it_is_dead_and_the_others_arrive(name: str, started: Any) -> None:
     ours, one = started(name, 3)
     ours.unwanted = {cve(1)}
@@ -120,7 +122,7 @@ def test_a_batch_is_one_request(name: str, started: Any) -> None:
     assert (len(ours.got), sorted(map(min, map(numbers_in, ours.taken)))) == (1, [*range(1, 9)])
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if name not in WITHOUT_WORDS])
+@pytest.mark.parametrize("name", [name for name in ONE_BY_ONE if name not in WITHOUT_WORDS])
 def test_the_answer_of_something_else_is_not_taken_for_the_services(name: str, started: Any) -> None:
     ours, one = started(name)
     ours.instead = Answer(200, "<html>Sign in</html>")

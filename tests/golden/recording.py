@@ -21,7 +21,7 @@ from typing import Any
 
 from sfwebhooks.catalogue import type_named
 from sfwebhooks.demo import scanner as host
-from sfwebhooks.demo.site import Site
+from sfwebhooks.demo.site import FictionalWeb
 from sfwebhooks.events import Scan, WebhookEvent, clean_text, id_of, timestamp
 from sfwebhooks.examples import example
 from sfwebhooks.outbox.file import FILE
@@ -83,7 +83,7 @@ def record() -> Json:
     Raises:
         HostError: there is no scanner.
     """
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, Site() as site:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, FictionalWeb() as site:
         folder = Path(name)
         home = host.prepare(folder / "home", site.port)
         settings = home.data / "webhooks.ini"

@@ -60,6 +60,15 @@ def requests(name: str, events: Sequence[WebhookEvent]) -> Iterator[tuple[str, R
     """Yield title, request and endpoint of each event, of a batch, of a digest, and of what follows an earlier one."""
     alone, together = endpoint_of(name), endpoint_of(name, batch_size=BATCH_SIZE)
     sent, form = deliveries(events), FORMATS[name]
+    if form.bundle:
+        everything = replace(alone, events=("all",))
+        its = [one for one in sent if everything.name_for(one.event)]
+        ends = its[0], _end(its)
+        shorter = {"a scan with one finding": [ends[0], its[1], ends[1]], "a scan without findings": [*ends]}
+        for title, members in {"a whole scan": its, **shorter}.items():
+            batch = Batch(tuple(members))
+            yield f"{title}: {_names(batch)}", _request(batch, alone), alone
+        return
     for delivery in sent:
         yield _title(delivery), _request(Batch((delivery,)), alone), alone
     if form.join:
@@ -77,6 +86,10 @@ def requests(name: str, events: Sequence[WebhookEvent]) -> Iterator[tuple[str, R
         (progress,) = (one for one in sent if one.name == "scan_progress")
         batch = Batch((replace(progress, handle=Handle(endpoint.address_id, handle)),))
         yield f"{FOLLOWS}{_names(batch)}", _request(batch, endpoint), endpoint
+
+
+def _end(sent: Sequence[Delivery]) -> Delivery:
+    return next(one for one in sent if one.name == "scan_completed")
 
 
 def _request(batch: Batch, endpoint: Endpoint) -> Request:

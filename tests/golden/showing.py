@@ -12,12 +12,16 @@ from sfwebhooks.jsontext import written
 
 #: in front of each line of a body of lines
 LINE = "--- line\n"
+#: likewise, where lines end with CRLF
+CRLF_LINE = "--- line, CRLF\n"
 #: characters of a line
 WIDTH = 118
 
 
 def shown(body: str) -> str:
     """Return the text of a body; it ends without a line break."""
+    if body.endswith("\r\n"):
+        return "\n".join(f"{CRLF_LINE}{_part(line)}" for line in body[:-2].split("\r\n"))
     if not body.endswith("\n"):
         return _part(body)
     return "\n".join(f"{LINE}{_part(line)}" for line in body[:-1].split("\n"))
@@ -33,6 +37,8 @@ def _part(text: str) -> str:
 
 def bytes_of(text: str) -> bytes:
     """Return the body that a text shows."""
+    if text.startswith(CRLF_LINE):
+        return "".join(_back(part.removesuffix("\n")) + "\r\n" for part in text.split(CRLF_LINE)[1:]).encode()
     if not text.startswith(LINE):
         return _back(text).encode()
     return "".join(_back(part.removesuffix("\n")) + "\n" for part in text.split(LINE)[1:]).encode()

@@ -26,7 +26,7 @@ import pytest
 
 from sfwebhooks.demo import scanner as host
 from sfwebhooks.demo.certificates import Authority, Identity
-from sfwebhooks.demo.site import Site
+from sfwebhooks.demo.site import FictionalWeb
 from sfwebhooks.receive.checks import Checks
 from sfwebhooks.receive.received import Received
 from sfwebhooks.receive.server import Receiver, server_context
@@ -228,7 +228,7 @@ def client_identity(ca: Authority) -> Identity:
 
 @pytest.fixture
 def scanner(tmp_path: Path, ca: Authority) -> Iterator[Scanner]:
-    with Site() as site:
+    with FictionalWeb() as site:
         yield Scanner(host.prepare(tmp_path / "home", site.port), ca, tmp_path)
 
 

@@ -49,7 +49,7 @@ def test_a_disk_that_is_full_from_the_middle_of_a_scan_on(
     team.receiver.respond = filling(team, disk)
     code, log = scanner.scan()
     assert (code, scanner.status()) == (0, "FINISHED")
-    assert "events are buffered in memory" in log and "they will be sent by the next process" in log
+    assert "events are buffered in memory" in log and "the next process reads them from SpiderFoot's" in log
     kept = accepted(scanner)
     assert len(kept) < len(scanner.hashes()), "the disk was full in the middle of the scan"
     assert kept <= {received.headers["webhook-id"] for received in team.got}, "what was accepted is delivered"

@@ -231,5 +231,6 @@ def test_an_uninstalled_module_leaves_nothing_behind(alone: None) -> None:
 def test_a_host_that_starts_scans_with_other_arguments_starts_them(
     given: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(around_scan, "LOGS", ())  # its handler would stay in this process
     monkeypatch.setattr(around_scan, "_original", lambda queue, *args, **named: (args, named))
     assert around_scan.start_scan(None, *given, start=True) == (tuple(given), {"start": True})

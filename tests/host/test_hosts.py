@@ -8,15 +8,24 @@ from typing import Callable
 import pytest
 
 from sfwebhooks.cli import main
+from sfwebhooks.scan.host_address import given_for
+from tests.builders import a_host_database, a_scan
+from tests.postgres import PASSWORD
 
 SETTINGS = "[webhooks.team]\nurl = https://hooks.example.test/\n"
 FOLLOWS = "class SpiderFootHelpers:\n    def dataPath():\n        return os.environ.get('SPIDERFOOT_DATA')\n"
 OWN = "class SpiderFootHelpers:\n    def dataPath():\n        return os.path.abspath('data')\n"
-#: forks: their files without which, or since which, they are not supported -> what is said that they lack
-UNSUPPORTED = {
+#: what an unsupported SpiderFoot lacks
+LACKS = (
+    "startSpiderFootScanner, which starts scans, in sfscan.py or spiderfoot/scan/scanner.py"
+    " or spiderfoot/scan_service/scanner.py"
+)
+#: forks without sfscan.py: their files -> where scans start, and whether the database is on PostgreSQL
+FORKS = {
     "5.9": (
         {"spiderfoot/scan_service/scanner.py": "def startSpiderFootScanner(loggingQueue, *args): ..."},
-        "it lacks sfscan.py, which starts scans (here they start in spiderfoot/scan_service/scanner.py)",
+        "spiderfoot/scan_service/scanner.py",
+        False,
     ),
     "6.0": (
         {
@@ -24,8 +33,8 @@ UNSUPPORTED = {
             "spiderfoot/scan_service/__init__.py": "from spiderfoot.scan.scanner import SpiderFootScanner",
             "spiderfoot/db/db_core.py": 'raise ValueError(f"Unsupported: {db_type}. Only PostgreSQL is supported.")',
         },
-        "it lacks sfscan.py, which starts scans (here they start in spiderfoot/scan/scanner.py)"
-        " and a database in a file (it supports PostgreSQL only)",
+        "spiderfoot/scan/scanner.py",
+        True,
     ),
 }
 Cli = Callable[..., tuple[int, str]]
@@ -186,18 +195,55 @@ def test_without_a_home_folder_that_can_be_written_the_module_is_installed_all_t
     assert (code, "Commands need --spiderfoot and --folder" in text, shim(spiderfoot).exists()) == (0, True, True)
 
 
-@pytest.mark.parametrize("version", UNSUPPORTED)
-def test_what_an_unsupported_spiderfoot_lacks_is_shown(version: str, cli: Cli, tmp_path: Path) -> None:
-    spiderfoot = a_spiderfoot(tmp_path / "spiderfoot", OWN)
-    files, lacks = UNSUPPORTED[version]
+def a_fork(folder: Path, version: str) -> Path:
+    """A folder that looks like a SpiderFoot without sfscan.py."""
+    spiderfoot = a_spiderfoot(folder, OWN)
     (spiderfoot / "sfscan.py").unlink()
-    for name, text in files.items():
+    for name, text in FORKS[version][0].items():
         put(spiderfoot / name, text)
+    return spiderfoot
+
+
+def test_what_an_unsupported_spiderfoot_lacks_is_shown(cli: Cli, tmp_path: Path) -> None:
+    spiderfoot = a_spiderfoot(tmp_path / "spiderfoot", OWN)
+    (spiderfoot / "sfscan.py").unlink()
     assert cli("install", "--spiderfoot", spiderfoot) == (
         1,
-        f"sfwebhooks: {spiderfoot} is not supported, and nothing was installed: {lacks}",
+        f"sfwebhooks: {spiderfoot} is not supported, and nothing was installed: it lacks {LACKS}",
     )
     assert not shim(spiderfoot).exists()
+
+
+@pytest.mark.parametrize("version", FORKS)
+def test_what_works_in_a_fork_without_sfscan_is_said_at_install(version: str, cli: Cli, tmp_path: Path) -> None:
+    _, start, is_server = FORKS[version]
+    code, text = cli("install", "--spiderfoot", a_fork(tmp_path / "fork", version))
+    assert code == 0
+    assert f"starts scans in {start}. Scans that select the module are reported" in text
+    assert "start workers with --include modules.sfp__stor_webhooks" in text
+    assert ("Its database is on PostgreSQL" in text and "$SF_POSTGRES_DSN" in text) is is_server
+    assert "pip install 'sfwebhooks[postgres]'" not in text
+
+
+def test_install_names_the_package_that_reads_postgresql_if_it_is_missing(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfwebhooks.scan.host_address.DRIVER", "no_such_driver")
+    assert "pip install 'sfwebhooks[postgres]'" in cli("install", "--spiderfoot", a_fork(tmp_path / "fork", "6.0"))[1]
+
+
+def test_doctor_reads_the_database_of_a_fork(cli: Cli, tmp_path: Path, host_server: str) -> None:
+    a_host_database(host_server, a_scan())
+    given = given_for(host_server).reveal()
+    spiderfoot = a_fork(tmp_path / "fork", "6.0")
+    cli("install", "--spiderfoot", spiderfoot)
+    put(spiderfoot / "data" / "webhooks.ini", f"[webhooks]\nhost_database = {given}\n{SETTINGS}")
+    _, text = cli("doctor")
+    assert f"SpiderFoot: its database {host_server} can be read: 1 scan" in text
+    put(spiderfoot / "data" / "webhooks.ini", f"[webhooks]\nhost_database = {given}x\n{SETTINGS}")
+    _, text = cli("doctor")
+    assert f"{host_server}x cannot be read: " in text
+    assert "correct host_database in the settings, or $SF_POSTGRES_DSN" in text and PASSWORD not in text
 
 
 def test_check_says_so_after_an_upgrade_to_one_that_is_not_supported(cli: Cli, tmp_path: Path, home: Path) -> None:
@@ -206,7 +252,7 @@ def test_check_says_so_after_an_upgrade_to_one_that_is_not_supported(cli: Cli, t
     (spiderfoot / "sfscan.py").unlink()
     put(home / "webhooks.ini", SETTINGS)
     code, text = cli("check")
-    assert (code, f"warning: {spiderfoot} is not supported: it lacks sfscan.py, which starts scans" in text) == (
+    assert (code, f"warning: {spiderfoot} is not supported: it lacks {LACKS}" in text) == (
         3,
         True,
     )

@@ -14,7 +14,7 @@ import pytest
 from sfwebhooks.demo import scanner as host
 from sfwebhooks.demo.certificates import Authority
 from sfwebhooks.demo.page import Page, html
-from sfwebhooks.demo.site import Site
+from sfwebhooks.demo.site import FictionalWeb
 from sfwebhooks.events import timestamp
 from tests.host.conftest import SECRET, Scanner, Team, free_port, scan_process, stop_group, until
 
@@ -24,7 +24,7 @@ MODULES = ("sfp_spider", "sfp_email", "sfp_pageinfo", "sfp_errors")
 LENGTH = 4096
 
 
-class Company(Site):
+class Company(FictionalWeb):
     """The demo's company, where people come and go."""
 
     def __init__(self) -> None:

@@ -16,9 +16,12 @@ from tests.tiers import quick_first, slow
 
 MODULE = "sfp__stor_webhooks"
 PASSWORD = "hunter2-of-the-database"
-DSNS = [
+#: addresses of databases: on PostgreSQL, and others
+SERVERS = [
     f"postgresql://spiderfoot:{PASSWORD}@127.0.0.1:5432/spiderfoot",
     f"host=127.0.0.1 dbname=spiderfoot user=spiderfoot password={PASSWORD}",
+]
+OTHERS = [
     f"mysql+pymysql://spiderfoot:{PASSWORD}@127.0.0.1/spiderfoot.db",
     ":memory:",
     "",
@@ -114,19 +117,25 @@ def test_the_modules_option_names_a_file_in_the_data_folder(scanner: Scanner, ne
 
 
 @pytest.mark.parametrize("chosen", ["", MODULE])
-@pytest.mark.parametrize("database", quick_first(DSNS))
-def test_a_host_whose_database_is_not_a_file_gets_one_line_and_no_secret(
+@pytest.mark.parametrize("database", quick_first(OTHERS))
+def test_a_host_whose_database_cannot_be_read_gets_one_line_and_no_secret(
     database: str, chosen: str, tmp_path: Path
 ) -> None:
     said = run_host(tmp_path, database, chosen)
-    why = "this SpiderFoot is not supported: its database is not a file but a server such as PostgreSQL"
+    why = "this SpiderFoot is not supported: its database is neither a file nor on PostgreSQL"
     assert our_lines(said) == [f"WARNING {MODULE} SCAN1 webhooks: disabled: {why}"]
     assert ("watched: []" in said) == bool(chosen)
 
 
-def test_a_host_without_sfscan_gets_a_line_at_its_start_and_one_in_the_scan(tmp_path: Path) -> None:
-    said = run_host(tmp_path, DSNS[0], MODULE, lacks_sfscan=True)
-    why = "webhooks: disabled: this SpiderFoot is not supported: it has no sfscan.py, which starts scans"
+@pytest.mark.parametrize("database", SERVERS)
+def test_a_host_on_postgresql_is_supported_and_its_password_is_not_shown(database: str, tmp_path: Path) -> None:
+    assert not any("not supported" in line for line in our_lines(run_host(tmp_path, database, MODULE)))
+
+
+def test_a_host_without_a_known_start_of_scans_gets_a_line_at_its_start_and_one_in_the_scan(tmp_path: Path) -> None:
+    said = run_host(tmp_path, SERVERS[0], MODULE, lacks_sfscan=True)
+    starts = "sfscan, spiderfoot.scan.scanner, spiderfoot.scan_service.scanner, which start scans"
+    why = f"webhooks: disabled: this SpiderFoot is not supported: it has none of {starts}"
     assert our_lines(said) == [f"WARNING {MODULE} - {why}", f"WARNING {MODULE} SCAN1 {why}"]
     assert "watched: []" in said
 

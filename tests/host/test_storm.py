@@ -16,6 +16,8 @@ from tests.benchmarks.accepting import DEAD
 from tests.benchmarks.handling import SCAN, a_module, deliveries, scanner_events, write_settings
 from tests.builders import a_host_database
 
+ONE_STORE = "it is about the scanner; test_outbox_on_postgres.py has the server"
+
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:

@@ -59,6 +59,8 @@ from tests.hostile import (
 )
 from tests.tiers import quick_first, slow
 
+ONE_STORE = "it is about connections to receivers"
+
 #: seconds for a whole attempt with a receiver that would never end it
 TIMEOUT = 0.6
 BODY = b'{"a": 1}'

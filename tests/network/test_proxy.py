@@ -46,6 +46,8 @@ TIMEOUT = 0.3
 #: with what a URL has to encode, and what Latin-1 has not
 CREDENTIALS = "scän:p@ss/w€rd:2"
 ENCODED = "sc%C3%A4n:p%40ss%2Fw%E2%82%ACrd%3A2"
+Receive = Callable[..., Team]
+Send = Callable[..., Reply]
 
 
 class Kinds:
@@ -103,12 +105,7 @@ KINDS = ["http", "https", "socks5h"]
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_deliveries_go_through_the_proxy_over_one_connection(
-    kinds: Kinds,
-    receive: Callable[..., Team],
-    send: Callable[..., Reply],
-    https: ssl.SSLContext,
-    kind: str,
-    scheme: str,
+    kinds: Kinds, receive: Receive, send: Send, https: ssl.SSLContext, kind: str, scheme: str
 ) -> None:
     team, middleman = receive(tls=https if scheme == "https" else None), kinds.make(kind)
     replies = [send(team.url + "?a=%2f", middleman.url) for _ in range(3)]
@@ -121,12 +118,7 @@ def test_deliveries_go_through_the_proxy_over_one_connection(
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_user_name_and_password_go_to_the_proxy_only(
-    kinds: Kinds,
-    receive: Callable[..., Team],
-    send: Callable[..., Reply],
-    https: ssl.SSLContext,
-    kind: str,
-    scheme: str,
+    kinds: Kinds, receive: Receive, send: Send, https: ssl.SSLContext, kind: str, scheme: str
 ) -> None:
     team, middleman = receive(tls=https if scheme == "https" else None), kinds.make(kind, credentials=CREDENTIALS)
     assert send(team.url, middleman.url.replace("//", f"//{ENCODED}@")).status == 200
@@ -138,7 +130,7 @@ def test_user_name_and_password_go_to_the_proxy_only(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_proxy_looks_the_name_up(
-    kinds: Kinds, receive: Callable[..., Team], send: Callable[..., Reply], authority: Authority, kind: str
+    kinds: Kinds, receive: Receive, send: Send, authority: Authority, kind: str
 ) -> None:
     identity = authority.issue("named", hosts=["receiver.test"])
     team, middleman = receive(tls=server_context(identity.cert, identity.key)), kinds.make(kind)
@@ -148,7 +140,7 @@ def test_the_proxy_looks_the_name_up(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_receiver_is_verified_through_the_proxy(
-    kinds: Kinds, receive: Callable[..., Team], send: Callable[..., Reply], other_authority: Authority, kind: str
+    kinds: Kinds, receive: Receive, send: Send, other_authority: Authority, kind: str
 ) -> None:
     identity = other_authority.issue("impostor")
     team, middleman = receive(tls=server_context(identity.cert, identity.key)), kinds.make(kind)
@@ -159,12 +151,7 @@ def test_the_receiver_is_verified_through_the_proxy(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_receiver_sees_our_certificate_through_the_proxy(
-    kinds: Kinds,
-    receive: Callable[..., Team],
-    send: Callable[..., Reply],
-    mtls: ssl.SSLContext,
-    client_identity: Identity,
-    kind: str,
+    kinds: Kinds, receive: Receive, send: Send, mtls: ssl.SSLContext, client_identity: Identity, kind: str
 ) -> None:
     team, middleman = receive(tls=mtls), kinds.make(kind)
     send(team.url, middleman.url, client_cert=client_identity.cert, client_key=client_identity.key)
@@ -172,7 +159,7 @@ def test_the_receiver_sees_our_certificate_through_the_proxy(
 
 
 def test_nothing_of_a_message_is_seen_by_a_proxy_that_tunnels(
-    kinds: Kinds, receive: Callable[..., Team], send: Callable[..., Reply], https: ssl.SSLContext
+    kinds: Kinds, receive: Receive, send: Send, https: ssl.SSLContext
 ) -> None:
     middleman = kinds.make("http")
     send(receive(tls=https).url.replace("/webhook", f"/{TOKEN}"), middleman.url)
@@ -180,7 +167,7 @@ def test_nothing_of_a_message_is_seen_by_a_proxy_that_tunnels(
 
 
 def test_a_request_that_is_forwarded_has_the_whole_url_and_the_receivers_host(
-    kinds: Kinds, receive: Callable[..., Team], send: Callable[..., Reply]
+    kinds: Kinds, receive: Receive, send: Send
 ) -> None:
     team, middleman = receive(), kinds.make("http")
     send(team.url + "?a=%2f", middleman.url)
@@ -194,7 +181,7 @@ def test_a_request_that_is_forwarded_has_the_whole_url_and_the_receivers_host(
 
 
 def test_a_proxy_over_tls_is_verified(
-    receive: Callable[..., Team], send: Callable[..., Reply], https: ssl.SSLContext, other_authority: Authority
+    receive: Receive, send: Send, https: ssl.SSLContext, other_authority: Authority
 ) -> None:
     identity = other_authority.issue("impostor-proxy")
     middleman, team = Middleman(server_context(identity.cert, identity.key)), receive(tls=https)
@@ -205,7 +192,7 @@ def test_a_proxy_over_tls_is_verified(
 
 
 def test_a_proxy_over_tls_is_not_verified_by_its_common_name(
-    receive: Callable[..., Team], send: Callable[..., Reply], authority: Authority
+    receive: Receive, send: Send, authority: Authority
 ) -> None:
     nameless = authority.issue("localhost", hosts=["127.0.0.2"])
     middleman, team = Middleman(server_context(nameless.cert, nameless.key)), receive()
@@ -216,11 +203,7 @@ def test_a_proxy_over_tls_is_not_verified_by_its_common_name(
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_over_tls_is_verified_even_where_the_receiver_is_not(
-    receive: Callable[..., Team],
-    send: Callable[..., Reply],
-    https: ssl.SSLContext,
-    other_authority: Authority,
-    scheme: str,
+    receive: Receive, send: Send, https: ssl.SSLContext, other_authority: Authority, scheme: str
 ) -> None:
     identity = other_authority.issue("impostor-proxy")
     middleman = Middleman(server_context(identity.cert, identity.key))
@@ -231,11 +214,7 @@ def test_a_proxy_over_tls_is_verified_even_where_the_receiver_is_not(
 
 
 def test_a_proxy_never_sees_our_certificate(
-    receive: Callable[..., Team],
-    send: Callable[..., Reply],
-    https: ssl.SSLContext,
-    mtls: ssl.SSLContext,
-    client_identity: Identity,
+    receive: Receive, send: Send, https: ssl.SSLContext, mtls: ssl.SSLContext, client_identity: Identity
 ) -> None:
     middleman, team = Middleman(mtls), receive(tls=https)
     reply = send(team.url, middleman.url, client_cert=client_identity.cert, client_key=client_identity.key)
@@ -249,12 +228,7 @@ def test_a_proxy_never_sees_our_certificate(
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("given", ["", "somebody:else@"])
 def test_a_proxy_that_wants_other_credentials_holds_the_endpoint(
-    kinds: Kinds,
-    receive: Callable[..., Team],
-    send: Callable[..., Reply],
-    https: ssl.SSLContext,
-    kind: str,
-    given: str,
+    kinds: Kinds, receive: Receive, send: Send, https: ssl.SSLContext, kind: str, given: str
 ) -> None:
     team, middleman = receive(tls=https), kinds.make(kind, credentials="known:password")
     reply = send(team.url, middleman.url.replace("//", f"//{given}"))
@@ -263,7 +237,7 @@ def test_a_proxy_that_wants_other_credentials_holds_the_endpoint(
 
 
 def test_a_proxy_that_forwards_and_wants_other_credentials_holds_the_endpoint(
-    kinds: Kinds, receive: Callable[..., Team], send: Callable[..., Reply]
+    kinds: Kinds, receive: Receive, send: Send
 ) -> None:
     reply = send(receive().url, kinds.make("http", credentials="known:password").url)
     assert (reply.failure, judge(reply, NOW).outcome) == (Failure.PROXY_REFUSED, Outcome.HOLD)
@@ -283,7 +257,7 @@ def test_a_proxy_that_forwards_and_wants_other_credentials_holds_the_endpoint(
     ],
 )
 def test_a_proxy_that_wants_more_than_a_password_is_reported_as_that(
-    kinds: Kinds, send: Callable[..., Reply], scheme: str, headers: tuple[str, ...], words: str
+    kinds: Kinds, send: Send, scheme: str, headers: tuple[str, ...], words: str
 ) -> None:
     middleman = kinds.make("http", refusal="407 Who", headers=headers)
     reply = send(f"{scheme}://receiver.test/{TOKEN}", middleman.url)
@@ -294,7 +268,7 @@ def test_a_proxy_that_wants_more_than_a_password_is_reported_as_that(
 
 @pytest.mark.parametrize("refusal", ["403 Not there", "502 Bad Gateway", "503 Busy", "504 Late", "200OK"])
 def test_a_proxy_that_does_not_connect_is_a_failed_proxy(
-    kinds: Kinds, receive: Callable[..., Team], send: Callable[..., Reply], https: ssl.SSLContext, refusal: str
+    kinds: Kinds, receive: Receive, send: Send, https: ssl.SSLContext, refusal: str
 ) -> None:
     reply = send(receive(tls=https).url, kinds.make("http", refusal=refusal).url)
     assert (reply.failure, judge(reply, NOW).outcome) == (Failure.PROXY, Outcome.RETRY)
@@ -302,7 +276,7 @@ def test_a_proxy_that_does_not_connect_is_a_failed_proxy(
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_retry_after_of_a_proxy_is_obeyed(kinds: Kinds, send: Callable[..., Reply], scheme: str) -> None:
+def test_retry_after_of_a_proxy_is_obeyed(kinds: Kinds, send: Send, scheme: str) -> None:
     middleman = kinds.make("http", refusal="503 Busy", headers=("Retry-After: 120", "Server: squid"))
     verdict = judge(send(f"{scheme}://receiver.test/", middleman.url), NOW)
     assert verdict == Verdict(Outcome.RETRY, "proxy_failed", 120.0)
@@ -335,13 +309,7 @@ PAGE = "<!DOCTYPE html PUBLIC>\n<html><head>\n<meta charset=utf-8>\n<TITLE>ERROR
     ],
 )
 def test_a_proxys_own_page_is_the_proxys_failure_or_what_it_says_of_the_receiver(
-    kinds: Kinds,
-    send: Callable[..., Reply],
-    scheme: str,
-    refusal: str,
-    headers: tuple[str, ...],
-    page: str,
-    failure: Failure,
+    kinds: Kinds, send: Send, scheme: str, refusal: str, headers: tuple[str, ...], page: str, failure: Failure
 ) -> None:
     middleman = kinds.make("http", refusal=refusal, headers=headers, page=page)
     reply = send(f"{scheme}://receiver.test/{TOKEN}", middleman.url)
@@ -360,16 +328,14 @@ def test_a_proxys_own_page_is_the_proxys_failure_or_what_it_says_of_the_receiver
         ("Via: 1.1 front (Apache/2.4), 1.1 lab (squid/5.7)", "Server: Apache/2.4"),
     ],
 )
-def test_a_reply_that_a_proxy_passes_on_is_the_receivers(
-    kinds: Kinds, send: Callable[..., Reply], headers: tuple[str, ...]
-) -> None:
+def test_a_reply_that_a_proxy_passes_on_is_the_receivers(kinds: Kinds, send: Send, headers: tuple[str, ...]) -> None:
     middleman = kinds.make("http", refusal="400 Bad Request", headers=headers, page="no")
     reply = send("http://receiver.test/", middleman.url)
     assert (reply.status, reply.failure, reply.body) == (400, None, b"no")
 
 
 def test_a_receiver_behind_a_tunnel_may_be_a_squid_itself(
-    hostile: Callable[..., Hostile], kinds: Kinds, send: Callable[..., Reply], https: ssl.SSLContext
+    hostile: Callable[..., Hostile], kinds: Kinds, send: Send, https: ssl.SSLContext
 ) -> None:
     answer = b"HTTP/1.1 400 No\r\nX-Squid-Error: ERR_INVALID_REQ 0\r\nContent-Length: 0\r\n\r\n"
     assert send(hostile(answering(answer), https).url, kinds.make("http").url).status == 400
@@ -378,13 +344,7 @@ def test_a_receiver_behind_a_tunnel_may_be_a_squid_itself(
 @pytest.mark.parametrize(("refusal", "words"), [("2", "not allowed by ruleset"), ("1", "general"), ("99", "unknown")])
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_socks_proxy_that_does_not_connect_is_a_failed_proxy(
-    kinds: Kinds,
-    receive: Callable[..., Team],
-    send: Callable[..., Reply],
-    https: ssl.SSLContext,
-    refusal: str,
-    words: str,
-    scheme: str,
+    kinds: Kinds, receive: Receive, send: Send, https: ssl.SSLContext, refusal: str, words: str, scheme: str
 ) -> None:
     team = receive(tls=https if scheme == "https" else None)
     reply = send(team.url, kinds.make("socks5h", refusal=refusal).url)
@@ -396,7 +356,7 @@ def test_a_socks_proxy_that_does_not_connect_is_a_failed_proxy(
     [("3", "network unreachable"), ("4", "host unreachable"), ("5", "connection refused"), ("6", "TTL expired")],
 )
 def test_a_receiver_that_a_socks_proxy_does_not_reach_is_a_failed_connection(
-    kinds: Kinds, send: Callable[..., Reply], refusal: str, words: str
+    kinds: Kinds, send: Send, refusal: str, words: str
 ) -> None:
     reply = send("https://receiver.test/", kinds.make("socks5h", refusal=refusal).url)
     assert (reply.failure, judge(reply, NOW).outcome) == (Failure.CONNECTION, Outcome.RETRY)
@@ -405,7 +365,7 @@ def test_a_receiver_that_a_socks_proxy_does_not_reach_is_a_failed_connection(
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "receiver.test"])
 def test_a_socks_proxy_is_given_addresses_as_such_and_names_to_look_up(
-    kinds: Kinds, receive: Callable[..., Team], send: Callable[..., Reply], host: str
+    kinds: Kinds, receive: Receive, send: Send, host: str
 ) -> None:
     team, middleman = receive(), kinds.make("socks5h")
     assert send(team.url.replace("127.0.0.1", host), middleman.url).status == 200
@@ -414,9 +374,7 @@ def test_a_socks_proxy_is_given_addresses_as_such_and_names_to_look_up(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("host", ["a" * 70 + ".test", "a..test", "a." * 130 + "test"])
-def test_a_name_that_no_host_can_have_is_not_asked_of_a_proxy(
-    kinds: Kinds, send: Callable[..., Reply], kind: str, host: str
-) -> None:
+def test_a_name_that_no_host_can_have_is_not_asked_of_a_proxy(kinds: Kinds, send: Send, kind: str, host: str) -> None:
     middleman = kinds.make(kind)
     reply = send(f"https://{host}/", middleman.url)
     assert (reply.failure, reply.detail) == (Failure.DNS, "no host can have this name")
@@ -426,16 +384,16 @@ def test_a_name_that_no_host_can_have_is_not_asked_of_a_proxy(
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_that_is_not_there_is_a_failed_proxy(
-    kinds: Kinds, receive: Callable[..., Team], send: Callable[..., Reply], kind: str, scheme: str
+    kinds: Kinds, receive: Receive, send: Send, kind: str, scheme: str
 ) -> None:
-    middleman = kinds.make(kind)
-    middleman.close()
-    reply = send(receive().url.replace("http:", f"{scheme}:"), middleman.url)
+    url, middleman = receive().url, kinds.make(kind)
+    middleman.close()  # after the receiver got its port: it would get this one
+    reply = send(url.replace("http:", f"{scheme}:"), middleman.url)
     assert (reply.failure, "refused" in reply.detail) == (Failure.PROXY, True)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_proxy_whose_name_is_not_known_is_a_failed_proxy(send: Callable[..., Reply], kind: str) -> None:
+def test_a_proxy_whose_name_is_not_known_is_a_failed_proxy(send: Send, kind: str) -> None:
     assert send("https://receiver.test/", f"{kind}://proxy.invalid:3128").failure is Failure.PROXY
 
 
@@ -452,9 +410,7 @@ HARMS: dict[str, Way] = {
 
 
 @pytest.mark.parametrize("harm", HARMS)
-def test_a_hostile_proxy_is_a_failed_proxy_in_time(
-    hostile: Callable[..., Hostile], send: Callable[..., Reply], harm: str
-) -> None:
+def test_a_hostile_proxy_is_a_failed_proxy_in_time(hostile: Callable[..., Hostile], send: Send, harm: str) -> None:
     proxy = hostile(HARMS[harm]).url.removesuffix("/webhook")
     reply = in_time(lambda: send("https://receiver.test/", proxy, timeout=TIMEOUT))
     assert reply.failure is Failure.PROXY
@@ -468,7 +424,7 @@ def slow_socks(visit: Any) -> None:
 @pytest.mark.parametrize("way", [silent, slow_socks, dripping_handshake], ids=["silent", "dripping", "rubbish"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_hostile_socks_proxy_is_a_failed_proxy_in_time(
-    hostile: Callable[..., Hostile], send: Callable[..., Reply], way: Way, scheme: str
+    hostile: Callable[..., Hostile], send: Send, way: Way, scheme: str
 ) -> None:
     proxy = f"socks5h://127.0.0.1:{hostile(way).port}"
     reply = in_time(lambda: send(f"{scheme}://receiver.test/", proxy, timeout=TIMEOUT))
@@ -476,7 +432,7 @@ def test_a_hostile_socks_proxy_is_a_failed_proxy_in_time(
 
 
 def test_a_hostile_proxy_over_tls_is_a_failed_proxy_in_time(
-    hostile: Callable[..., Hostile], send: Callable[..., Reply], https: ssl.SSLContext
+    hostile: Callable[..., Hostile], send: Send, https: ssl.SSLContext
 ) -> None:
     for harm in (hostile(silent, https), hostile(dripping_handshake)):
         proxy = f"https://127.0.0.1:{harm.port}"
@@ -486,12 +442,7 @@ def test_a_hostile_proxy_over_tls_is_a_failed_proxy_in_time(
 
 @pytest.mark.parametrize(("kind", "way"), [*((kind, silent) for kind in KINDS), ("http", dripping_handshake)])
 def test_a_hostile_receiver_behind_a_proxy_is_over_in_time(
-    hostile: Callable[..., Hostile],
-    kinds: Kinds,
-    send: Callable[..., Reply],
-    https: ssl.SSLContext,
-    kind: str,
-    way: Way,
+    hostile: Callable[..., Hostile], kinds: Kinds, send: Send, https: ssl.SSLContext, kind: str, way: Way
 ) -> None:
     receiver = hostile(way, None if way is dripping_handshake else https)
     reply = in_time(lambda: send(receiver.url.replace("http:", "https:"), kinds.make(kind).url, timeout=0.8))
@@ -504,7 +455,7 @@ def test_a_hostile_receiver_behind_a_proxy_is_over_in_time(
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("host", ["169.254.169.254", "0xa9fea9fe", "[fd00:ec2::254]", "100.100.100.200"])
 def test_an_address_that_is_never_allowed_is_not_asked_of_a_proxy(
-    kinds: Kinds, send: Callable[..., Reply], kind: str, host: str
+    kinds: Kinds, send: Send, kind: str, host: str
 ) -> None:
     middleman = kinds.make(kind)
     assert send(f"http://{host}/", middleman.url).failure is Failure.ADDRESS
@@ -513,7 +464,7 @@ def test_an_address_that_is_never_allowed_is_not_asked_of_a_proxy(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_private_address_is_not_asked_of_a_proxy_without_allow_private(
-    kinds: Kinds, receive: Callable[..., Team], send: Callable[..., Reply], kind: str
+    kinds: Kinds, receive: Receive, send: Send, kind: str
 ) -> None:
     reply = send(receive().url, kinds.make(kind).url, allow_private=False)
     assert reply.failure is Failure.ADDRESS
@@ -521,13 +472,13 @@ def test_a_private_address_is_not_asked_of_a_proxy_without_allow_private(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_name_is_left_to_the_proxy_which_may_be_private_itself(
-    kinds: Kinds, receive: Callable[..., Team], send: Callable[..., Reply], kind: str
+    kinds: Kinds, receive: Receive, send: Send, kind: str
 ) -> None:
     url = receive().url.replace("127.0.0.1", "receiver.test")
     assert send(url, kinds.make(kind).url, allow_private=False).status == 200
 
 
-def test_a_proxy_is_never_at_a_link_local_address(send: Callable[..., Reply]) -> None:
+def test_a_proxy_is_never_at_a_link_local_address(send: Send) -> None:
     assert send("https://receiver.test/", "http://169.254.1.1:3128").failure is Failure.ADDRESS
 
 
@@ -536,7 +487,7 @@ def test_a_proxy_is_never_at_a_link_local_address(send: Callable[..., Reply]) ->
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"])
 def test_the_environment_has_no_say(
-    kinds: Kinds, receive: Callable[..., Team], send: Callable[..., Reply], monkeypatch: pytest.MonkeyPatch, name: str
+    kinds: Kinds, receive: Receive, send: Send, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, "*" if "no" in name.lower() else "http://127.0.0.1:9")
     middleman = kinds.make("http")
@@ -629,7 +580,7 @@ PASSWORD = "p4ss-w0rd/of+the=proxy"
 def test_no_failure_of_a_proxy_shows_a_secret(
     hostile: Callable[..., Hostile],
     kinds: Kinds,
-    send: Callable[..., Reply],
+    send: Send,
     other_authority: Authority,
     caplog: pytest.LogCaptureFixture,
     kind: str,

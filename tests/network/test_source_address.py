@@ -25,6 +25,8 @@ from tests.conftest import Clock, put, soon
 from tests.hostile import OK, Hostile, Visit
 from tests.hostile import reply as a_reply
 
+ONE_STORE = "it is about connections to receivers"
+
 #: an address that no machine has (RFC 5737)
 NOBODYS = "192.0.2.200"
 

@@ -308,19 +308,6 @@ def test_an_endpoint_without_files_has_none_to_look_at() -> None:
     assert credentials_for(an_endpoint(), time.time()).states == {}
 
 
-def test_each_file_is_looked_at_once(files: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    credentials = credentials_for(an_endpoint(**files), time.time())
-    looked: list[Path] = []
-    stat = Path.stat
-
-    def noted(path: Path) -> os.stat_result:
-        looked.append(path)
-        return stat(path)
-
-    monkeypatch.setattr(Path, "stat", noted)
-    assert (credentials.outdated(time.time()), sorted(looked)) == (False, sorted(files.values()))
-
-
 # --- what ends soon
 
 

@@ -32,6 +32,9 @@ from sfwebhooks.signing import Request, sign
 from tests.builders import NOW, PATIENCE, a_batch
 from tests.conftest import Clock, put
 from tests.hostile import Hostile, silent
+from tests.tiers import quick_first
+
+ONE_STORE = "it is about connections to receivers"
 
 SECRET = "s3cret:of/the+client"
 
@@ -217,42 +220,45 @@ def test_a_receiver_that_repeats_a_token_in_any_form_is_not_quoted_with_it(writt
 
 @pytest.mark.parametrize(
     ("status", "body", "failure", "outcome"),
-    [
-        (400, b'{"error":"invalid_client"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
-        (401, b"", Failure.TOKEN_REFUSED, Outcome.HOLD),
-        (404, b"<html>nothing here</html>", Failure.TOKEN_REFUSED, Outcome.HOLD),
-        (302, b"", Failure.TOKEN_REFUSED, Outcome.HOLD),
-        (403, b"<html>blocked</html>", Failure.TOKEN_REFUSED, Outcome.HOLD),
-        (400, b'{"error":"unauthorized_client"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
-        (400, b'{"error":"invalid_scope"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
-        (400, b'{"error":["temporarily_unavailable"]}', Failure.TOKEN_REFUSED, Outcome.HOLD),
-        (400, b'{"error":"inval', Failure.TOKEN_REFUSED, Outcome.HOLD),
-        (200, b"[]", Failure.TOKEN_REFUSED, Outcome.HOLD),
-        (200, b"null", Failure.TOKEN_REFUSED, Outcome.HOLD),
-        (200, b"{}", Failure.TOKEN_REFUSED, Outcome.HOLD),
-        (200, b'{"token":"x"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
-        (200, b'{"access_token":5}', Failure.TOKEN_REFUSED, Outcome.HOLD),
-        (200, b'{"access_token":"a\\r\\nX-Evil: 1"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
-        (200, b'{"access_token":"x\\n"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
-        (200, b'{"access_token":"x","token_type":"mac"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
-        (200, b'{"access_token":"x","token_type":5}', Failure.TOKEN_REFUSED, Outcome.HOLD),
-        (200, b'{"access_token":""}', Failure.TOKEN_REFUSED, Outcome.HOLD),
-        (201, b'{"access_token":"token-0"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
-        (200, b'{"error":"invalid_scope"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
-        (200, b"", Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
-        (200, b'{"access_token":"token-0","tok', Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
-        (200, b"<html>sign in</html>", Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
-        (200, b"\xff" * 99, Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
-        (200, b"[" * 60000, Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
-        (200, b'{"error":"temporarily_unavailable"}', Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
-        (400, b'{"error":"temporarily_unavailable"}', Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
-        (400, b'{"error":"server_error"}', Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
-        (408, b"", Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
-        (429, b"slowly", Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
-        (502, b"<html><title>Bad Gateway</title></html>", Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
-        (503, b"", Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
-        (504, b"<html>", Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
-    ],
+    quick_first(
+        [
+            pytest.param(400, b'{"error":"invalid_client"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
+            pytest.param(401, b"", Failure.TOKEN_REFUSED, Outcome.HOLD),
+            pytest.param(404, b"<html>nothing here</html>", Failure.TOKEN_REFUSED, Outcome.HOLD),
+            pytest.param(302, b"", Failure.TOKEN_REFUSED, Outcome.HOLD),
+            pytest.param(403, b"<html>blocked</html>", Failure.TOKEN_REFUSED, Outcome.HOLD),
+            pytest.param(400, b'{"error":"unauthorized_client"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
+            pytest.param(400, b'{"error":"invalid_scope"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
+            pytest.param(400, b'{"error":["temporarily_unavailable"]}', Failure.TOKEN_REFUSED, Outcome.HOLD),
+            pytest.param(400, b'{"error":"inval', Failure.TOKEN_REFUSED, Outcome.HOLD),
+            pytest.param(200, b"[]", Failure.TOKEN_REFUSED, Outcome.HOLD),
+            pytest.param(200, b"null", Failure.TOKEN_REFUSED, Outcome.HOLD),
+            pytest.param(200, b"{}", Failure.TOKEN_REFUSED, Outcome.HOLD),
+            pytest.param(200, b'{"token":"x"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
+            pytest.param(200, b'{"access_token":5}', Failure.TOKEN_REFUSED, Outcome.HOLD),
+            pytest.param(200, b'{"access_token":"a\\r\\nX-Evil: 1"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
+            pytest.param(200, b'{"access_token":"x\\n"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
+            pytest.param(200, b'{"access_token":"x","token_type":"mac"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
+            pytest.param(200, b'{"access_token":"x","token_type":5}', Failure.TOKEN_REFUSED, Outcome.HOLD),
+            pytest.param(200, b'{"access_token":""}', Failure.TOKEN_REFUSED, Outcome.HOLD),
+            pytest.param(201, b'{"access_token":"token-0"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
+            pytest.param(200, b'{"error":"invalid_scope"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
+            pytest.param(200, b"", Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
+            pytest.param(200, b'{"access_token":"token-0","tok', Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
+            pytest.param(200, b"<html>sign in</html>", Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
+            pytest.param(200, b"\xff" * 99, Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
+            pytest.param(200, b"[" * 60000, Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
+            pytest.param(200, b'{"error":"temporarily_unavailable"}', Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
+            pytest.param(400, b'{"error":"temporarily_unavailable"}', Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
+            pytest.param(400, b'{"error":"server_error"}', Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
+            pytest.param(408, b"", Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
+            pytest.param(429, b"slowly", Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
+            pytest.param(502, b"<html><title>Bad Gateway</title></html>", Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
+            pytest.param(503, b"", Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
+            pytest.param(504, b"<html>", Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
+        ],
+        10,
+    ),
 )
 def test_where_there_is_no_token_nothing_is_sent(
     provider: Provider,
@@ -424,7 +430,7 @@ def test_what_is_missing_or_too_much_is_a_mistake(given: dict[str, str], said: s
 
 
 def test_without_the_library_the_mistake_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sfwebhooks.config.endpoint.find_spec", lambda name: None)
+    monkeypatch.setattr("sfwebhooks.config.contradictions.find_spec", lambda name: None)
     given = {"auth": "oauth2", "token_url": "https://b.example", "client_id": "me", "client_secret": SECRET}
     assert mistakes(**given) == ["auth = oauth2 requires another package: pip install 'sfwebhooks[oauth2]'"]
 

@@ -16,6 +16,9 @@ from sfwebhooks.screening import Screen, Wanted
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_scan, an_endpoint, an_event
 from tests.conftest import sql
+from tests.rows import in_one
+
+STORES = ("sqlite", "postgres")
 
 EVERY = an_endpoint(events=("all",))
 
@@ -31,7 +34,7 @@ def test_the_marks_rise_with_the_severity() -> None:
     assert [MARKS[severity] for severity in Severity] == [0.7, 0.8, 0.9, 1.0, 1.0]
 
 
-@pytest.mark.parametrize("name", [one.name for one in EVENT_TYPES if one.name not in RISK_NAMES.values()])
+@in_one("name", [one.name for one in EVENT_TYPES if one.name not in RISK_NAMES.values()])
 def test_events_other_than_findings_are_always_accepted(name: str) -> None:
     assert not is_refused(an_event(type=name, severity=Severity.INFO), 2.0)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from types import SimpleNamespace
 
@@ -10,8 +9,11 @@ import pytest
 
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.outbox.bulk import FIRST, TRIES, change_in_chunks
+from sfwebhooks.outbox.database import Sql
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import CHUNK
+
+STORES = ("sqlite", "postgres")
 
 
 class Disk:
@@ -23,7 +25,7 @@ class Disk:
         self.chunks: list[int] = []
         self.pauses: list[float] = []
 
-    def change(self, sql: sqlite3.Connection, chunk: Sequence[int]) -> int:
+    def change(self, sql: Sql, chunk: Sequence[int]) -> int:
         self.chunks.append(len(chunk))
         self.now += len(chunk) * self.seconds
         return len(chunk)
@@ -45,7 +47,7 @@ def test_a_transaction_is_short_and_followed_by_a_pause_of_its_length(
     clock = SimpleNamespace(monotonic=lambda: disk.now, sleep=disk.pauses.append)
     monkeypatch.setattr("sfwebhooks.outbox.bulk.time", clock)
     rows = list(range(1000 if not seconds else sum(chunks)))
-    assert change_in_chunks(outbox.file, lambda sql: rows, disk.change) == len(rows)
+    assert change_in_chunks(outbox.database, lambda sql: rows, disk.change) == len(rows)
     assert (disk.chunks, disk.pauses) == (chunks, pauses)
 
 
@@ -53,24 +55,24 @@ def test_a_transaction_is_short_and_followed_by_a_pause_of_its_length(
 def test_a_transaction_is_tried_again_while_the_outbox_is_busy(outbox: Outbox, failures: int) -> None:
     tries = 0
 
-    def change(sql: sqlite3.Connection, chunk: Sequence[int]) -> int:
+    def change(sql: Sql, chunk: Sequence[int]) -> int:
         nonlocal tries
         tries += 1
         if tries <= failures:
             raise OutboxBusyError("locked")
         return len(chunk)
 
-    assert change_in_chunks(outbox.file, lambda sql: [1, 2], change) == 2
+    assert change_in_chunks(outbox.database, lambda sql: [1, 2], change) == 2
     assert tries == failures + 1
 
 
 def test_a_transaction_is_not_tried_without_end(outbox: Outbox) -> None:
     tries: list[int] = []
 
-    def change(sql: sqlite3.Connection, chunk: Sequence[int]) -> int:
+    def change(sql: Sql, chunk: Sequence[int]) -> int:
         tries.append(len(chunk))
         raise OutboxBusyError("locked")
 
     with pytest.raises(OutboxBusyError):
-        change_in_chunks(outbox.file, lambda sql: [1], change)
+        change_in_chunks(outbox.database, lambda sql: [1], change)
     assert len(tries) == TRIES

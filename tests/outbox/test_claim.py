@@ -13,13 +13,15 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Scan, WebhookEvent, lifecycle_id
 from sfwebhooks.outbox.claim import END_SECONDS, FLYING, OVERTAKEN, Limits
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.queue import Result
+from sfwebhooks.outbox.results import Result
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.pipeline import accept
 from sfwebhooks.retry import Settlement, State
 from sfwebhooks.screening import Screen, Wanted
 from tests.builders import NOW, PATIENCE, a_scan, an_endpoint, an_event, claim_one
 from tests.conftest import Gate, Team, sql
+
+STORES = ("sqlite", "postgres")
 
 TEAM = an_endpoint("team", events=("all",))
 ONE, OTHER = a_scan("ONE"), a_scan("OTHER")
@@ -165,6 +167,7 @@ def test_an_end_waits_for_a_batch_whose_process_ended(outbox: Outbox, is_blamed:
     assert types(claimed(outbox, queue=queue)) == ["scan_completed"]
 
 
+@pytest.mark.sqlite("SQLite's steps")
 def test_to_see_whether_an_end_has_to_wait_nothing_reads_the_backlog(outbox: Outbox) -> None:
     find(outbox, ONE, 1)
     queries = [re.sub(r"\?\d?", "'[]'", query) for query in (OVERTAKEN, FLYING)]

@@ -24,6 +24,8 @@ from tests.outbox.test_file import patiently
 from tests.processes import Process, run
 from tests.tiers import quick_first
 
+ONE_STORE = "it is about the file"
+
 TEAM = an_endpoint(events=("all",))
 #: a process that accepts two events, each when it is asked to
 WRITER = """
@@ -62,7 +64,7 @@ def others(outbox: Outbox) -> Iterator[Callable[[], Outbox]]:
     opened: list[Outbox] = []
 
     def another() -> Outbox:
-        opened.append(Outbox(outbox.path))
+        opened.append(Outbox(outbox.place))
         return opened[-1]
 
     yield another
@@ -92,7 +94,7 @@ def test_the_content_of_a_deleted_log_is_saved(
     delete(outbox, *gone)
     put(outbox, TEAM, start=100)
     assert (outbox.scans.tallies()["waiting"], sound(outbox)) == (21, True)
-    assert outbox.file.generation() == 1
+    assert outbox.database.generation() == 1
     assert "was deleted while in use; its content was saved, and 20 deliveries are waiting" in caplog.text
 
 
@@ -116,7 +118,7 @@ def test_a_log_that_is_deleted_again_and_again_is_saved_each_time(outbox: Outbox
         for place, box in enumerate(boxes):
             patiently(partial(put, box, TEAM, start=10 * number + place))
         delete(outbox, "-wal")
-    outbox.file.look()
+    outbox.database.look()
     assert patiently(outbox.scans.tallies)["waiting"] == 12
 
 
@@ -139,7 +141,7 @@ def test_the_note_of_a_saved_log_is_cleared_by_who_opens_one_with_its_inode(outb
 def test_who_reads_only_saves_it_too(outbox: Outbox, gone: tuple[str, ...]) -> None:
     put(outbox, TEAM, events=20)
     delete(outbox, *gone)
-    outbox.file.look()
+    outbox.database.look()
     outbox.scans.tallies()
     outbox.close()
     assert sql(outbox, "SELECT count(*) FROM delivery") == [(20,)]
@@ -170,7 +172,7 @@ def test_another_process_that_had_the_same_log_loses_nothing(
 
 
 def test_what_can_no_longer_be_saved_is_said_with_its_number(outbox: Outbox, caplog: pytest.LogCaptureFixture) -> None:
-    outbox.file.checkpoint()
+    outbox.database.checkpoint()
     put(outbox, TEAM, events=20)
     delete(outbox, "-wal", "-shm")
     assert run([outbox.path], KILLED).returncode == 0
@@ -196,7 +198,7 @@ def test_threads_that_find_it_at_once_save_it_once(outbox: Outbox, others: Calla
         thread.start()
     for thread in threads:
         thread.join(PATIENCE)
-    with closing(Outbox(outbox.path)) as after:
+    with closing(Outbox(outbox.place)) as after:
         assert (after.scans.tallies()["waiting"], sound(outbox)) == (6 + 6 * 20, True)
 
 
@@ -217,9 +219,9 @@ def test_it_is_not_saved_while_another_thread_opens_the_file(
     thread.start()
     assert is_opening.wait(PATIENCE)
     delete(outbox, "-wal", "-shm")
-    outbox.file.look()
+    outbox.database.look()
     with pytest.raises(OutboxBusyError, match="another thread is using it"):
-        outbox.file.check()
+        outbox.database.check()
     may_open.set()
     patiently(partial(put, outbox, TEAM, start=3))
     thread.join(PATIENCE)
@@ -227,9 +229,9 @@ def test_it_is_not_saved_while_another_thread_opens_the_file(
 
 
 def test_closing_leaves_the_log_alone_that_a_killed_process_has_created(outbox: Outbox) -> None:
-    outbox.file.checkpoint()
+    outbox.database.checkpoint()
     put(outbox, TEAM)
-    outbox.file.checkpoint()
+    outbox.database.checkpoint()
     delete(outbox, "-wal", "-shm")
     assert run([outbox.path], KILLED).returncode == 0
     outbox.close()
@@ -239,7 +241,7 @@ def test_closing_leaves_the_log_alone_that_a_killed_process_has_created(outbox: 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No wait for other threads and processes."""
-    monkeypatch.setattr("sfwebhooks.outbox.file.BUSY_SECONDS", 0.0)
+    monkeypatch.setattr("sfwebhooks.outbox.set_aside.BUSY_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -248,9 +250,9 @@ def test_it_is_not_saved_while_another_process_does_it(outbox: Outbox) -> None:
     other = Lock(outbox.path, "outbox")
     assert other.take()
     delete(outbox, "-wal")
-    outbox.file.look()
+    outbox.database.look()
     with pytest.raises(OutboxBusyError, match="another process is saving it"):
-        outbox.file.check()
+        outbox.database.check()
     other.release()
     put(outbox, TEAM, start=2)
     assert outbox.scans.tallies()["waiting"] == 2
@@ -269,12 +271,12 @@ def test_it_is_not_saved_while_another_process_reads_it(outbox: Outbox) -> None:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM delivery").fetchone()
         put(outbox, TEAM, start=2)
-        with outbox.file.reading() as connection:
+        with outbox.database.reading() as connection:
             connection.execute("PRAGMA busy_timeout = 0")
         delete(outbox, "-wal")
-        outbox.file.look()
+        outbox.database.look()
         with pytest.raises(OutboxBusyError, match="another process is reading it"):
-            outbox.file.check()
+            outbox.database.check()
     put(outbox, TEAM, start=3)
     assert (outbox.scans.tallies()["waiting"], sound(outbox)) == (3, True)
 
@@ -285,7 +287,7 @@ def test_it_is_not_saved_while_another_thread_uses_it(outbox: Outbox, others: Ca
     other, is_using, may_end = others(), threading.Event(), threading.Event()
 
     def use() -> None:
-        with other.file.reading():
+        with other.database.reading():
             is_using.set()
             assert may_end.wait(PATIENCE)
 
@@ -293,9 +295,9 @@ def test_it_is_not_saved_while_another_thread_uses_it(outbox: Outbox, others: Ca
     thread.start()
     assert is_using.wait(PATIENCE)
     delete(outbox, "-wal")
-    outbox.file.look()
+    outbox.database.look()
     with pytest.raises(OutboxBusyError, match="another thread is using it"):
-        outbox.file.check()
+        outbox.database.check()
     may_end.set()
     thread.join(PATIENCE)
     put(outbox, TEAM, start=2)
@@ -306,11 +308,11 @@ def test_nothing_is_lost_with_a_log_whose_content_was_in_the_file(
     outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(outbox, TEAM)
-    outbox.file.checkpoint()
+    outbox.database.checkpoint()
     delete(outbox, "-wal")
     log = outbox.path.with_name(f"{outbox.path.name}-wal")
     log.write_bytes(b"of another process")
     log.chmod(0o600)
-    outbox.file.look()
+    outbox.database.look()
     outbox.scans.tallies()
     assert "another process created a new one; 0 deliveries are lost" in caplog.text

@@ -16,7 +16,10 @@ from sfwebhooks.retry import State
 from tests.builders import NOW
 from tests.conftest import sql
 from tests.filled import put, send
+from tests.outbox_rows import file_of
 from tests.tiers import quick_first
+
+STORES = ("sqlite", "postgres")
 
 HOUR = 3600.0
 YEAR = 365 * 24 * HOUR
@@ -36,7 +39,7 @@ def replayed(outbox: Outbox, *numbers: int, at: float, interval: float = 0.0) ->
     put(outbox, *numbers)
     for _ in numbers:
         send(outbox)
-    with closing(Outbox(outbox.path)) as records:
+    with closing(Outbox(outbox.place)) as records:
         assert records.retention.replay(Selection(), at, interval) == len(numbers)
 
 
@@ -58,7 +61,7 @@ WAYS = {
 def transactions(outbox: Outbox, act: Callable[[], None]) -> list[int]:
     """Act; return how many rows each transaction changed."""
     totals = []
-    with outbox.file.reading() as connection:
+    with file_of(outbox).reading() as connection:
         totals.append(connection.total_changes)
         connection.set_trace_callback(
             lambda text: totals.append(connection.total_changes) if text == "COMMIT" else None
@@ -70,6 +73,7 @@ def transactions(outbox: Outbox, act: Callable[[], None]) -> list[int]:
     return [after - before for before, after in zip(totals, totals[1:])]
 
 
+@pytest.mark.sqlite("SQLite's transactions")
 @pytest.mark.parametrize("way", quick_first(WAYS.values()), ids=WAYS)
 def test_a_scan_can_write_while_thousands_become_due(outbox: Outbox, way: Callable[[Outbox], None]) -> None:
     late(outbox, 5000)

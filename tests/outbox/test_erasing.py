@@ -28,6 +28,9 @@ from tests.builders import NOW, a_scan, an_event
 from tests.conftest import Result, sql
 from tests.filled import begin, end, put_event, send
 from tests.processes import run
+from tests.tiers import slow
+
+ONE_STORE = "it is about the file"
 
 DAY = 86400.0
 NUMBER = 600
@@ -66,7 +69,7 @@ def test_of_what_is_left_nothing_is_gone(outbox: Outbox, cli: Callable[..., Resu
     numbers = list(range(NUMBER))
     random.Random(18).shuffle(numbers)
     dropped = numbers[:400]
-    with closing(Outbox(outbox.path)) as records:
+    with closing(Outbox(outbox.place)) as records:
         ids = {record.event_id: record.id for record in records.listing.deliveries(Selection(), NUMBER)}
     chosen = [ids[an_event(n, scan=None).id] for n in dropped]
     for start in range(0, len(chosen), 100):
@@ -76,7 +79,7 @@ def test_of_what_is_left_nothing_is_gone(outbox: Outbox, cli: Callable[..., Resu
 
 def test_what_is_pruned_is_gone_from_the_files(outbox: Outbox) -> None:
     fill(outbox)
-    with closing(Outbox(outbox.path)) as records:
+    with closing(Outbox(outbox.place)) as records:
         assert records.retention.prune(NOW + 100 * DAY, 7 * DAY, 90 * DAY, PRUNE_CHUNKS) == NUMBER
     assert found(outbox) == set()
 
@@ -94,7 +97,7 @@ def reader(outbox: Outbox) -> sqlite3.Connection:
 def test_what_was_pruned_while_somebody_read_is_gone_after_the_next_time(
     outbox: Outbox, reader: sqlite3.Connection
 ) -> None:
-    with closing(Outbox(outbox.path)) as records:
+    with closing(Outbox(outbox.place)) as records:
         assert records.retention.prune(NOW + 100 * DAY, 7 * DAY, 90 * DAY) == NUMBER
         assert found(outbox)
         reader.close()
@@ -117,7 +120,7 @@ def test_what_is_dropped_while_somebody_reads_is_gone_as_soon_as_that_ends(
 ) -> None:
     pause = SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=lambda seconds: few_read.close())
     monkeypatch.setattr("sfwebhooks.outbox.erasure.time", pause)
-    with closing(Outbox(outbox.path)) as records:
+    with closing(Outbox(outbox.place)) as records:
         assert records.retention.drop(Selection()) == 10
     assert (found(outbox), caplog.messages) == (set(), [])
 
@@ -126,7 +129,7 @@ def test_what_is_dropped_while_somebody_reads_for_long_is_logged(
     outbox: Outbox, few_read: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("sfwebhooks.outbox.erasure.PATIENCE_SECONDS", 0.0)
-    with closing(Outbox(outbox.path)) as records:
+    with closing(Outbox(outbox.place)) as records:
         assert records.retention.drop(Selection()) == 10
     assert "deleted content may still be in" in caplog.text
     few_read.close()
@@ -139,7 +142,7 @@ def test_what_was_dropped_while_somebody_read_is_said_and_gone_after_the_next_pr
     assert cli("dead", "drop", "--all").code == 3
     assert "deleted content may still be in" in caplog.text
     reader.close()
-    with closing(Outbox(outbox.path)) as records:
+    with closing(Outbox(outbox.place)) as records:
         records.retention.prune(NOW, 7 * DAY, 90 * DAY)
     assert found(outbox) == set()
 
@@ -204,7 +207,7 @@ def test_what_is_purged_is_gone_and_the_rest_is_there(two_scans: Outbox, cli: Ca
 @pytest.mark.skipif(sqlite3.sqlite_version_info[:2] != (3, 40), reason="other versions move rows in other ways")
 def test_without_a_rewrite_copies_of_moved_rows_would_be_left(two_scans: Outbox) -> None:
     two_scans.retention.purge(Selection(scan=GONE.id, states=(State.DELIVERED, State.DEAD)))
-    assert two_scans.file.empty_log()
+    assert two_scans.database.empty_log()
     assert needles(two_scans)
 
 
@@ -252,7 +255,7 @@ def test_an_event_of_another_endpoint_is_not_gone(outbox: Outbox, cli: Callable[
 
 def test_what_was_never_committed_is_gone_too(two_scans: Outbox, cli: Callable[..., Result]) -> None:
     """A large transaction is written to the log before it is rolled back."""
-    with pytest.raises(ZeroDivisionError), two_scans.file.writing() as connection:
+    with pytest.raises(ZeroDivisionError), two_scans.database.writing() as connection:
         for n in range(20):
             insert(
                 connection, an_event(1000 + n, scan=GONE, data={"data": f"FINDING-1-{'x' * 1_000_000}"}), WANTED, NOW
@@ -392,9 +395,9 @@ def test_a_deletion_during_a_rewrite_needs_another_one(outbox: Outbox, deletion:
 
 
 def test_a_deletion_by_age_does_not_put_off_a_rewrite_that_is_under_way_or_was_killed(outbox: Outbox) -> None:
-    outbox.file.check()
+    outbox.database.check()
     sql(outbox, "UPDATE file SET erase_at = -1.5")
-    with outbox.file.writing() as connection:
+    with outbox.database.writing() as connection:
         note_deletion(connection, NOW)
     assert sql(outbox, "SELECT erase_at FROM file") == [(0.0,)]
 
@@ -432,9 +435,9 @@ def dead_letters(outbox: Outbox, number: int) -> None:
     for n in range(number):
         one = an_event(n, scan=None, type=event, data={"data": f"FINDING-{n}-" + "x" * 2000})
         outbox.accept([(one, [Wanted("team" if n else "siem", event)])], NOW)
-        outbox.file.empty_log()
+        outbox.database.empty_log()
     outbox.retention.end(Selection(), NOW)
-    outbox.file.empty_log()
+    outbox.database.empty_log()
 
 
 #: deletes the one to the siem
@@ -452,6 +455,7 @@ def test_a_rewrite_without_room_is_not_begun(small_disk: Path, cli: Callable[...
     assert "sfwebhooks run tries that again within an hour, and the same command at once." in result.words
 
 
+@slow
 def test_a_full_folder_for_the_copy_is_named(small_disk: Path, cli: Callable[..., Result], outbox: Outbox,
                                              monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     dead_letters(outbox, 600)
@@ -463,6 +467,7 @@ def test_a_full_folder_for_the_copy_is_named(small_disk: Path, cli: Callable[...
     assert cli(*PURGE, str(outbox.path.parent)).code == 0
 
 
+@slow
 def test_a_process_that_maintains_an_outbox_without_room_logs_it_once_an_hour(
     small_disk: Path, outbox: Outbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -483,7 +488,7 @@ import resource, sys
 from pathlib import Path
 from sfwebhooks.outbox.outbox import Outbox
 outbox = Outbox(Path(sys.argv[1]))
-outbox.file.check()
+outbox.database.check()
 resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
 print(outbox.retention.erasure.run().split(": ")[1])
 print(Path(sys.argv[1] + "-wal").stat().st_size)
@@ -510,7 +515,7 @@ def damaged(outbox: Outbox) -> Outbox:
     except sqlite3.OperationalError:
         pytest.skip("this SQLite cannot say where a table is")
     ((size,),) = sql(outbox, "PRAGMA page_size")
-    outbox.file.empty_log()
+    outbox.database.empty_log()
     outbox.close()
     with outbox.path.open("r+b") as file:
         file.seek((page - 1) * size)

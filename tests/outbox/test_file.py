@@ -20,16 +20,21 @@ import pytest
 
 from sfwebhooks.errors import DiskFullError, OutboxBusyError, OutboxError
 from sfwebhooks.outbox.claim import Limits
-from sfwebhooks.outbox.file import FILE, Storage, _locked, _set_aside, _waiting
+from sfwebhooks.outbox.deleted_log import _waiting
+from sfwebhooks.outbox.file import FILE, Storage
 from sfwebhooks.outbox.locks import Lock
 from sfwebhooks.outbox.open_files import OPENING
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import identity
+from sfwebhooks.outbox.set_aside import locked_to_replace, set_aside
 from sfwebhooks.screening import Wanted
 from tests.builders import NOW, PATIENCE, an_endpoint, an_event
 from tests.conftest import Result, put, sql
+from tests.outbox_rows import file_of
 from tests.threads import forked, is_well, waits_for
 from tests.users import descriptors
+
+ONE_STORE = "it is about the file"
 
 T = TypeVar("T")
 TEAM = an_endpoint(events=("all",))
@@ -52,7 +57,7 @@ def aside(folder: Path) -> list[Path]:
 
 def damage(outbox: Outbox) -> None:
     """Overwrite the file's pages as a broken disk does, while it is open."""
-    outbox.file.checkpoint()
+    outbox.database.checkpoint()
     with outbox.path.open("r+b") as file:
         file.seek(100)
         file.write(os.urandom(outbox.path.stat().st_size - 100))
@@ -74,25 +79,25 @@ def test_a_file_is_not_opened_while_another_thread_opens_one_or_saves_a_log(outb
 
 
 def test_a_file_is_changed_by_others_only_and_once(outbox: Outbox) -> None:
-    outbox.file.is_changed()
+    outbox.database.is_changed()
     put(outbox, TEAM)
-    assert outbox.file.is_changed() is False
-    with closing(Outbox(outbox.path)) as other:
+    assert outbox.database.is_changed() is False
+    with closing(Outbox(outbox.place)) as other:
         put(other, TEAM, start=2)
-    assert (outbox.file.is_changed(), outbox.file.is_changed()) == (True, False)
+    assert (outbox.database.is_changed(), outbox.database.is_changed()) == (True, False)
 
 
 def test_another_file_is_a_change(outbox: Outbox) -> None:
     put(outbox, TEAM)
-    outbox.file.is_changed()
+    outbox.database.is_changed()
     for suffix in ("", "-wal", "-shm"):
         outbox.path.with_name(outbox.path.name + suffix).unlink()
-    outbox.file.look()
-    assert (outbox.file.is_changed(), outbox.file.is_changed()) == (True, False)
+    outbox.database.look()
+    assert (outbox.database.is_changed(), outbox.database.is_changed()) == (True, False)
 
 
 def test_what_is_deleted_is_overwritten(outbox: Outbox) -> None:
-    with outbox.file.reading() as connection:
+    with outbox.database.reading() as connection:
         assert connection.execute("PRAGMA secure_delete").fetchone() == (1,)
 
 
@@ -107,7 +112,7 @@ def corrupt(tmp_path: Path) -> Outbox:
 
 @pytest.mark.parametrize(("accepting", "pages"), [(True, 0), (False, 1000)])
 def test_only_the_sending_side_writes_a_long_log_back(tmp_path: Path, accepting: bool, pages: int) -> None:
-    with closing(Outbox(tmp_path / FILE, accepting=accepting)) as outbox, outbox.file.reading() as connection:
+    with closing(Outbox(tmp_path / FILE, accepting=accepting)) as outbox, outbox.database.reading() as connection:
         assert connection.execute("PRAGMA wal_autocheckpoint").fetchone() == (pages,)
 
 
@@ -123,7 +128,7 @@ def test_a_corrupt_file_is_named_with_what_became_of_it(corrupt: Outbox, tmp_pat
 def test_a_corrupt_file_in_the_place_of_an_open_one_is_recognised_by_the_next_write(tmp_path: Path) -> None:
     with closing(Outbox(tmp_path / FILE)) as outbox:
         put(outbox, TEAM)
-        outbox.file._looked_at = float("inf")  # as if it was looked at a moment ago
+        file_of(outbox)._looked_at = float("inf")  # as if it was looked at a moment ago
         for suffix in ("", "-wal", "-shm"):
             Path(f"{outbox.path}{suffix}").unlink()
         outbox.path.write_bytes(RUBBISH)
@@ -156,19 +161,19 @@ def test_the_name_of_a_file_that_was_set_aside_is_in_the_log(
     ]
 
 
-def test_a_file_that_becomes_corrupt_while_it_is_used_is_set_aside(outbox: Outbox, tmp_path: Path) -> None:
+def test_a_file_that_becomes_corrupt_while_it_is_used_isset_aside(outbox: Outbox, tmp_path: Path) -> None:
     put(outbox, TEAM, events=50)
     damage(outbox)
-    other = Outbox(outbox.path)  # one that has not read it yet
+    other = Outbox(outbox.place)  # one that has not read it yet
     with pytest.raises(OutboxError):
         other.scans.tallies()
     put(outbox, TEAM, start=100)
     assert (outbox.scans.tallies()["waiting"], len(aside(tmp_path))) == (1, 1)
 
 
-def test_an_open_file_that_is_found_to_be_corrupt_is_set_aside(outbox: Outbox, tmp_path: Path) -> None:
+def test_an_open_file_that_is_found_to_be_corrupt_isset_aside(outbox: Outbox, tmp_path: Path) -> None:
     put(outbox, TEAM)
-    with pytest.raises(OutboxBusyError, match="was set aside"), outbox.file.reading():
+    with pytest.raises(OutboxBusyError, match="was set aside"), outbox.database.reading():
         raise sqlite3.DatabaseError("database disk image is malformed")
     assert len(aside(tmp_path)) == 1
 
@@ -176,7 +181,7 @@ def test_an_open_file_that_is_found_to_be_corrupt_is_set_aside(outbox: Outbox, t
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No wait for other threads and processes."""
-    monkeypatch.setattr("sfwebhooks.outbox.file.BUSY_SECONDS", 0.0)
+    monkeypatch.setattr("sfwebhooks.outbox.set_aside.BUSY_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -189,15 +194,15 @@ def test_a_corrupt_file_that_another_process_sets_aside_is_left_to_it(corrupt: O
     other.release()
 
 
-def test_a_file_that_has_replaced_the_corrupt_one_is_not_set_aside(corrupt: Outbox) -> None:
-    assert _set_aside(corrupt.path, ((0, 0),)) is None
+def test_a_file_that_has_replaced_the_corrupt_one_is_notset_aside(corrupt: Outbox) -> None:
+    assert set_aside(corrupt.path, ((0, 0),)) is None
     assert corrupt.path.read_bytes() == RUBBISH
 
 
 def test_a_corrupt_file_is_set_aside_with_its_log_and_index(corrupt: Outbox, tmp_path: Path) -> None:
     for suffix in ("-wal", "-shm"):
         Path(f"{corrupt.path}{suffix}").touch(mode=0o600)
-    found = _set_aside(corrupt.path, (identity(corrupt.path),))
+    found = set_aside(corrupt.path, (identity(corrupt.path),))
     assert found
     names = [found.name + suffix for suffix in ("", "-shm", "-wal")]
     assert sorted(file.name for file in tmp_path.glob("*.db*")) == names
@@ -218,14 +223,14 @@ def taken(lock: Lock) -> Iterator[None]:
 
 def test_the_lock_for_replacing_files_is_waited_for(tmp_path: Path) -> None:
     got: list[Lock] = []
-    assert waits_for(taken(Lock(tmp_path / FILE, "outbox")), lambda: got.append(_locked(tmp_path / FILE)))
+    assert waits_for(taken(Lock(tmp_path / FILE, "outbox")), lambda: got.append(locked_to_replace(tmp_path / FILE)))
     assert [lock.held for lock in got] == [True]
 
 
 @pytest.mark.usefixtures("impatient")
 def test_the_lock_for_replacing_files_is_not_waited_for_without_end(tmp_path: Path) -> None:
     with taken(Lock(tmp_path / FILE, "outbox")):
-        assert not _locked(tmp_path / FILE).held
+        assert not locked_to_replace(tmp_path / FILE).held
 
 
 @pytest.mark.slow
@@ -291,30 +296,30 @@ def test_a_file_that_was_removed_is_made_again(outbox: Outbox) -> None:
 
 def test_who_uses_a_file_notices_that_it_is_another_one(outbox: Outbox) -> None:
     put(outbox, TEAM)
-    before = outbox.file.generation()
+    before = outbox.database.generation()
     outbox.path.unlink()
     put(outbox, TEAM)
-    assert (before, outbox.file.generation()) == (1, 2)
+    assert (before, outbox.database.generation()) == (1, 2)
 
 
 def test_a_generation_is_never_that_of_a_file_that_was_there_a_moment_ago(outbox: Outbox) -> None:
     put(outbox, TEAM)
-    outbox.file._looked_at = float("inf")  # as if it was looked at a moment ago
+    file_of(outbox)._looked_at = float("inf")  # as if it was looked at a moment ago
     outbox.path.unlink()
-    assert outbox.file.generation() == 2
+    assert outbox.database.generation() == 2
 
 
 def test_a_file_that_was_only_closed_is_the_same_one(outbox: Outbox) -> None:
     put(outbox, TEAM)
     outbox.close()
     put(outbox, TEAM, start=2)
-    assert outbox.file.generation() == 1
+    assert outbox.database.generation() == 1
 
 
 def test_a_file_that_was_closed_is_still_the_same_one_at_the_next_look(outbox: Outbox) -> None:
     put(outbox, TEAM)
     outbox.close()
-    assert outbox.file.generation() == 1
+    assert outbox.database.generation() == 1
 
 
 def test_a_file_that_was_away_when_it_was_closed_is_another_one(outbox: Outbox, tmp_path: Path) -> None:
@@ -323,12 +328,12 @@ def test_a_file_that_was_away_when_it_was_closed_is_another_one(outbox: Outbox, 
     outbox.path.rename(tmp_path / "away")
     outbox.close()
     (tmp_path / "away").rename(outbox.path)
-    assert outbox.file.generation() == 2
+    assert outbox.database.generation() == 2
 
 
 def test_an_outbox_that_is_used_as_usual_logs_nothing(outbox: Outbox, caplog: pytest.LogCaptureFixture) -> None:
     put(outbox, TEAM)
-    outbox.file.look()
+    outbox.database.look()
     outbox.scans.tallies()
     outbox.close()
     assert caplog.messages == []
@@ -339,13 +344,15 @@ def test_an_outbox_that_is_used_as_usual_logs_nothing(outbox: Outbox, caplog: py
 
 @pytest.fixture
 def lister(outbox: Outbox) -> Iterator[Outbox]:
-    with closing(Outbox(outbox.path, listing=True)) as lister:
+    with closing(Outbox(outbox.place, listing=True)) as lister:
         yield lister
 
 
 def test_to_list_an_outbox_that_is_not_there_creates_none_and_finds_it_later(lister: Outbox, outbox: Outbox) -> None:
     assert lister.scans.tallies() == {"waiting": 0, "delivered": 0, "dead": 0}
     assert not lister.path.exists()
+    put(outbox, TEAM)
+    assert lister.scans.tallies()["waiting"] == 1, "at once"
 
 
 def test_an_outbox_of_a_newer_version_is_not_listed(outbox: Outbox, lister: Outbox) -> None:
@@ -370,7 +377,7 @@ def test_the_log_that_was_deleted_is_not_saved_by_who_only_lists(
     outbox: Outbox, lister: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     lose_log(outbox, lister)
-    lister.file.look()
+    lister.database.look()
     lister.scans.tallies()
     lister.close()
     assert caplog.messages == []
@@ -498,7 +505,7 @@ def test_of_a_log_that_cannot_be_read_it_is_said_that_it_is_missing(
     path = small_disk / FILE
     with closing(Outbox(path)) as outbox:
         put(outbox, TEAM)
-        outbox.file.checkpoint()
+        outbox.database.checkpoint()
         put(outbox, TEAM, start=2)
         copies = {suffix: Path(f"{path}{suffix}").read_bytes() for suffix in ("", *kept)}
     for suffix, content in copies.items():  # as they are after a crash
@@ -529,15 +536,15 @@ def test_of_a_file_that_cannot_be_read_nothing_is_counted(tmp_path: Path) -> Non
 
 def test_a_file_knows_how_full_it_is(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / FILE, storage=Storage(max_bytes=1_000_000))
-    before = outbox.file.fullness()
+    before = outbox.database.fullness()
     outbox.accept([(an_event(1, data={"data": "x" * 500_000}), [Wanted("team", "high_risk_event")])], NOW)
-    assert 0.4 < outbox.file.fullness() - before < 0.6
+    assert 0.4 < outbox.database.fullness() - before < 0.6
 
 
 def test_a_file_has_the_size_that_the_documents_name_unless_it_is_configured(outbox: Outbox) -> None:
-    before = outbox.file.fullness()
+    before = outbox.database.fullness()
     outbox.accept([(an_event(1, data={"data": "x" * 512_000}), [Wanted("team", "high_risk_event")])], NOW)
-    assert outbox.file.fullness() - before == pytest.approx(0.001, rel=0.05)
+    assert outbox.database.fullness() - before == pytest.approx(0.001, rel=0.05)
     assert Storage() == Storage(max_bytes=512_000_000, power_safe=False)
 
 
@@ -546,13 +553,13 @@ def test_room_that_became_free_is_not_full(tmp_path: Path) -> None:
     outbox.accept([(an_event(1, data={"data": "x" * 500_000}), [Wanted("team", "high_risk_event")])], NOW)
     with closing(sqlite3.connect(outbox.path)) as connection, connection:
         connection.execute("DELETE FROM event")
-    assert outbox.file.fullness() < 0.2
+    assert outbox.database.fullness() < 0.22
 
 
 @pytest.mark.parametrize(("safe", "mode"), [(False, 1), (True, 2)])
 def test_a_commit_waits_for_the_disk_only_if_asked_to(tmp_path: Path, safe: bool, mode: int) -> None:
     outbox = Outbox(tmp_path / FILE, storage=Storage(power_safe=safe))
-    with outbox.file.reading() as connection:
+    with outbox.database.reading() as connection:
         assert connection.execute("PRAGMA synchronous").fetchone() == (mode,)
 
 
@@ -576,7 +583,7 @@ def test_a_commit_waits_for_the_disk_only_if_asked_to(tmp_path: Path, safe: bool
 def test_an_error_of_sqlite_is_one_that_passes_or_not(
     outbox: Outbox, raised: sqlite3.Error, kind: type[OutboxError], said: str
 ) -> None:
-    with pytest.raises(OutboxError) as caught, outbox.file.reading():
+    with pytest.raises(OutboxError) as caught, outbox.database.reading():
         raise raised
     assert type(caught.value) is kind
     assert str(caught.value).startswith(f"outbox {outbox.path}{said}")
@@ -584,17 +591,17 @@ def test_an_error_of_sqlite_is_one_that_passes_or_not(
 
 @pytest.mark.parametrize("call", ["check", "close", "fullness"])
 def test_one_thread_at_a_time_uses_the_file(outbox: Outbox, call: str) -> None:
-    outbox.file.check()
-    assert waits_for(outbox.file.guard, getattr(outbox.file, call))
+    outbox.database.check()
+    assert waits_for(file_of(outbox).guard, getattr(outbox.database, call))
 
 
 def test_a_log_is_emptied_once_nobody_writes(outbox: Outbox) -> None:
     put(outbox, TEAM)
-    assert outbox.file.empty_log()
+    assert outbox.database.empty_log()
     with closing(sqlite3.connect(outbox.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        assert not outbox.file.empty_log()
-    assert outbox.file.empty_log()
+        assert not outbox.database.empty_log()
+    assert outbox.database.empty_log()
 
 
 class Reading:
@@ -609,11 +616,11 @@ class Reading:
 
 
 def test_a_log_that_is_read_is_emptied_later(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox.file, "_connect", lambda: Reading("database table is locked"))
-    assert outbox.file.empty_log() is False
-    monkeypatch.setattr(outbox.file, "_connect", lambda: Reading("no such table"))
+    monkeypatch.setattr(outbox.database, "connect", lambda: Reading("database table is locked"))
+    assert outbox.database.empty_log() is False
+    monkeypatch.setattr(outbox.database, "connect", lambda: Reading("no such table"))
     with pytest.raises(OutboxError, match="no such table"):
-        outbox.file.empty_log()
+        outbox.database.empty_log()
 
 
 # --- fork
@@ -649,7 +656,7 @@ def test_a_child_uses_a_file_that_another_thread_was_using(
     began, end = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with OPENING if use == "opening" else outbox.file.reading():
+        with OPENING if use == "opening" else outbox.database.reading():
             began.set()
             end.wait(PATIENCE)
 
@@ -666,7 +673,7 @@ def test_a_child_uses_a_file_that_another_thread_was_using(
 def test_a_fork_waits_for_a_transaction_of_another_thread(outbox: Outbox) -> None:
     put(outbox, TEAM)
     children: list[int] = []
-    assert waits_for(outbox.file.writing(), lambda: children.append(forked(lambda: put(outbox, TEAM, start=2))))
+    assert waits_for(outbox.database.writing(), lambda: children.append(forked(lambda: put(outbox, TEAM, start=2))))
     assert is_well(children[0])
     assert outbox.scans.tallies()["waiting"] == 2
 

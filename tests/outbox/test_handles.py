@@ -6,13 +6,15 @@ from sfwebhooks.attempts import Attempt
 from sfwebhooks.events import Batch, Handle
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.queue import Result
+from sfwebhooks.outbox.results import Result
 from sfwebhooks.outbox.retention import HANDLE_SECONDS
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import Settlement, State
 from sfwebhooks.screening import Wanted
 from tests.builders import NOW, an_event
 from tests.conftest import sql
+
+STORES = ("sqlite", "postgres")
 
 HANDLE = Handle("where", "17")
 DELIVERED = Settlement(State.DELIVERED, "http_200", NOW, counts=True)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -14,31 +13,26 @@ from sfwebhooks.errors import OutboxError, SelectionError
 from sfwebhooks.events import NO_ID, delivery_id, event_key_of
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.listing import Backlog, Cursor, LastResults, Record
+from sfwebhooks.outbox.listing import Backlog, Cursor, LastResults
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.queue import Result
+from sfwebhooks.outbox.records import Record
+from sfwebhooks.outbox.results import Result
 from sfwebhooks.outbox.selection import CHUNK, FEW, Selection
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import Settlement, State
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_scan, an_event, claim_one
 from tests.conftest import sql
-from tests.filled import begin, put, put_event, send
+from tests.filled import an_id, begin, end, put, put_event, send
+from tests.outbox_rows import steps
+from tests.rows import in_one
 from tests.tiers import quick_first
+
+STORES = ("sqlite", "postgres")
 
 ALL = Selection()
 DAY = 86400.0
 EXPIRED = DeadReason.EXPIRED
-
-
-@pytest.fixture
-def records(outbox: Outbox) -> Iterator[Outbox]:
-    with closing(Outbox(outbox.path)) as records:
-        yield records
-
-
-def an_id(number: int, endpoint: str = "team") -> str:
-    return delivery_id(an_event(number).id, endpoint)
 
 
 def ids(found: list[Record]) -> list[str]:
@@ -47,15 +41,16 @@ def ids(found: list[Record]) -> list[str]:
 
 def plan(records: Outbox, selection: Selection) -> str:
     """Return how SQLite finds the newest ones of a selection."""
-    records.file.fullness()  # makes the file
+    records.database.fullness()  # makes the file
     query = f"EXPLAIN QUERY PLAN SELECT d.number FROM {selection.source} WHERE {selection.where} ORDER BY d.number DESC"
-    with records.file.reading() as sql:
+    with records.database.reading() as sql:
         return " ".join(row[3] for row in sql.execute(query, selection.values))
 
 
 # --- listing
 
 
+@pytest.mark.sqlite("SQLite's plan")
 def test_a_delivery_is_found_by_its_id_without_reading_others(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1)
     steps = plan(records, Selection(ids=(an_id(1),)))
@@ -146,9 +141,9 @@ def varied(outbox: Outbox) -> Outbox:
     return outbox
 
 
-@pytest.mark.parametrize("endpoint", ["", "team", "nobody"])
-@pytest.mark.parametrize("scan", ["", "5C4A0002"])
-@pytest.mark.parametrize("type", ["", "high_risk_event", "*high*", "scan_*", "nothing"])
+@in_one("endpoint", ["", "team", "nobody"])
+@in_one("scan", ["", "5C4A0002"])
+@in_one("type", ["", "high_risk_event", "*high*", "scan_*", "nothing"])
 @pytest.mark.parametrize(
     "states", quick_first([(), (State.DEAD,), (State.WAITING,), (State.DELIVERED,), (State.DEAD, State.WAITING)], 2)
 )
@@ -220,6 +215,7 @@ def test_a_filter_is_a_value_and_no_part_of_the_query(outbox: Outbox, records: O
     assert records.listing.deliveries(Selection(endpoint=text, scan=text, type=text, ids=(text,)), 50) == []
 
 
+@pytest.mark.sqlite("SQLite's plan")
 @pytest.mark.parametrize(
     ("selection", "index"),
     [
@@ -233,6 +229,7 @@ def test_what_is_rare_is_found_by_an_index(records: Outbox, selection: Selection
     assert index in plan(records, selection)
 
 
+@pytest.mark.sqlite("SQLite's plan")
 @pytest.mark.parametrize(
     "selection",
     [ALL, Selection(endpoint="team"), Selection(states=(State.DELIVERED,)), Selection(type="high*", since=NOW)],
@@ -455,10 +452,11 @@ def test_a_delivery_is_as_old_once_it_was_tried(outbox: Outbox, records: Outbox,
     assert (records.listing.oldest("team"), records.listing.backlog("team").waiting) == (NOW + 2, 1)
 
 
+@pytest.mark.sqlite("a server takes no such text")
 def test_a_text_that_is_not_utf_8_is_listed_with_a_sign_in_its_place(outbox: Outbox) -> None:
     put(outbox, 1, 2)
     sql(outbox, "UPDATE delivery SET reason = CAST(x'68ff' AS TEXT) WHERE number = 1")
-    with closing(Outbox(outbox.path, listing=True)) as listed:
+    with closing(Outbox(outbox.place, listing=True)) as listed:
         found = listed.listing.deliveries(Selection(), 9)
     assert [record.reason for record in found] == ["", "h\ufffd"]
 
@@ -495,3 +493,37 @@ def test_only_the_last_results_of_all_are_looked_at(
     send(records, at=NOW)
     send(records, endpoint="other", at=NOW + 1)
     assert (records.listing.last_results(["team", "other"])["team"].delivered_at is None) is (number == 1)
+
+
+def test_what_can_be_deleted_is_what_is_of_no_running_scan(outbox: Outbox) -> None:
+    over, running, silent = (a_scan(f"S{number}") for number in range(3))
+    for scan in (over, running, silent):
+        begin(outbox, scan)
+    put(outbox, 1, scan=over)
+    put(outbox, 2, scan=running)
+    put(outbox, 3, 4, scan=over)
+    put(outbox, 5, scan=running)
+    put_event(outbox, an_event(6, scan=None))
+    for _ in range(6):
+        send(outbox, State.DEAD, "http_410")
+    end(outbox, over)
+    assert outbox.listing.counts(ALL, over=True) == {"team": {"dead": 4}}
+    end(outbox, running)
+    assert outbox.listing.counts(ALL, over=True) == {"team": {"dead": 6}}
+
+
+@pytest.mark.sqlite("SQLite's steps")
+@pytest.mark.parametrize("is_running", [False, True])
+def test_events_from_before_the_running_scans_are_not_looked_up(outbox: Outbox, is_running: bool) -> None:
+    over, running = a_scan("S1"), a_scan("S2")
+    begin(outbox, over)
+    put(outbox, *range(200), scan=over)
+    end(outbox, over)
+    if is_running:
+        begin(outbox, running)
+        put(outbox, 300, scan=running)
+    with steps(outbox) as of_all:
+        outbox.listing.counts(ALL)
+    with steps(outbox) as of_these:
+        outbox.listing.counts(ALL, over=True)
+    assert of_these[0] < 1.5 * of_all[0]

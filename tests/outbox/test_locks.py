@@ -17,18 +17,20 @@ import pytest
 from sfwebhooks import system
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.locks import Lock, scan_lock, url_lock
+from sfwebhooks.outbox.locks import FileLocks, Lock
 from sfwebhooks.outbox.permissions import LOCKS
 from tests.builders import PATIENCE
 from tests.outbox.test_permissions import disputed
 from tests.threads import waits_for
 from tests.users import descriptors
 
+ONE_STORE = "it is about the file"
+
 #: a process that takes a lock and has a child, which lives on when it is killed
 PARENT = """
 import os, sys
 from pathlib import Path
-from sfwebhooks.outbox.locks import Lock
+from sfwebhooks.outbox.locks import FileLocks, Lock
 lock = Lock(Path(sys.argv[1]), sys.argv[2])
 lock.take()
 if os.fork() == 0:
@@ -41,7 +43,7 @@ os.kill(os.getpid(), 9)
 HOLDER = """
 import sys
 from pathlib import Path
-from sfwebhooks.outbox.locks import Lock
+from sfwebhooks.outbox.locks import FileLocks, Lock
 lock = Lock(Path(sys.argv[1]), sys.argv[2])
 print("held" if lock.take() else "not held", flush=True)
 sys.stdin.readline()
@@ -168,8 +170,8 @@ def test_locks_of_other_names_are_independent(outbox_path: Path, holder: Callabl
 
 
 def test_locks_of_scans_and_urls_are_independent(outbox_path: Path) -> None:
-    scan_lock(outbox_path, "1").take()
-    assert url_lock(outbox_path, "1").take()
+    FileLocks(outbox_path).scan("1").take()
+    assert FileLocks(outbox_path).url("1").take()
 
 
 def test_locks_next_to_another_outbox_are_independent(tmp_path: Path, holder: Callable[[str], Holder]) -> None:
@@ -179,7 +181,7 @@ def test_locks_next_to_another_outbox_are_independent(tmp_path: Path, holder: Ca
 
 
 def test_a_lock_removed_with_its_release_leaves_no_file(outbox_path: Path) -> None:
-    lock = scan_lock(outbox_path, "1")
+    lock = FileLocks(outbox_path).scan("1")
     lock.take()
     lock.release(remove=True)
     assert list((outbox_path.with_suffix(LOCKS)).iterdir()) == []
@@ -187,8 +189,8 @@ def test_a_lock_removed_with_its_release_leaves_no_file(outbox_path: Path) -> No
 
 def test_a_lock_that_we_do_not_hold_is_not_removed(outbox_path: Path, holder: Callable[[str], Holder]) -> None:
     holder("scan-1")
-    scan_lock(outbox_path, "1").release(remove=True)
-    assert not scan_lock(outbox_path, "1").take()
+    FileLocks(outbox_path).scan("1").release(remove=True)
+    assert not FileLocks(outbox_path).scan("1").take()
 
 
 def test_releasing_a_lock_that_nobody_holds_is_harmless(outbox_path: Path) -> None:
@@ -321,14 +323,14 @@ def test_a_lock_whose_file_is_removed_while_it_is_taken_is_taken_again(outbox_pa
 
 
 def test_a_lock_whose_file_was_removed_is_no_longer_held(outbox_path: Path) -> None:
-    lock = url_lock(outbox_path, "1")
+    lock = FileLocks(outbox_path).url("1")
     lock.take()
     shutil.rmtree(outbox_path.with_suffix(LOCKS))
     assert lock.held is False
 
 
 def test_a_lock_whose_file_was_removed_is_taken_again(outbox_path: Path, holder: Callable[[str], Holder]) -> None:
-    lock = url_lock(outbox_path, "1")
+    lock = FileLocks(outbox_path).url("1")
     lock.take()
     shutil.rmtree(outbox_path.with_suffix(LOCKS))
     assert lock.take()
@@ -338,7 +340,7 @@ def test_a_lock_whose_file_was_removed_is_taken_again(outbox_path: Path, holder:
 def test_a_lock_whose_file_was_removed_is_another_process_that_takes_it(
     outbox_path: Path, holder: Callable[[str], Holder]
 ) -> None:
-    lock = url_lock(outbox_path, "1")
+    lock = FileLocks(outbox_path).url("1")
     lock.take()
     outbox_path.with_suffix(LOCKS).rename(outbox_path.with_suffix(".moved"))
     assert holder("url-1").said == "held"
@@ -349,12 +351,12 @@ def test_a_lock_whose_file_was_removed_is_another_process_that_takes_it(
 def test_releasing_a_lock_whose_file_was_removed_leaves_that_of_the_next_holder(
     outbox_path: Path, holder: Callable[[str], Holder]
 ) -> None:
-    lock = scan_lock(outbox_path, "1")
+    lock = FileLocks(outbox_path).scan("1")
     lock.take()
     shutil.rmtree(outbox_path.with_suffix(LOCKS))
     holder("scan-1")
     lock.release(remove=True)
-    assert not scan_lock(outbox_path, "1").take()
+    assert not FileLocks(outbox_path).scan("1").take()
 
 
 def test_a_child_does_not_hold_the_lock_of_its_dead_parent(outbox_path: Path) -> None:
@@ -401,17 +403,17 @@ def test_a_child_uses_a_lock_that_its_parent_was_just_taking(outbox_path: Path) 
 def test_an_outbox_and_a_link_to_it_have_the_same_locks(tmp_path: Path, outbox_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / FILE).symlink_to(outbox_path)
-    lock = url_lock(tmp_path / "other" / FILE, "1")
-    assert (lock.take(), url_lock(outbox_path, "1").take()) == (True, False)
+    lock = FileLocks(tmp_path / "other" / FILE).url("1")
+    assert (lock.take(), FileLocks(outbox_path).url("1").take()) == (True, False)
 
 
 def test_two_outboxes_in_one_folder_have_locks_of_their_own(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / FILE).symlink_to(tmp_path / f"{name}.db")
-    lock = url_lock(tmp_path / "one" / FILE, "1")
+    lock = FileLocks(tmp_path / "one" / FILE).url("1")
     assert lock.take()
-    assert url_lock(tmp_path / "two" / FILE, "1").take()
+    assert FileLocks(tmp_path / "two" / FILE).url("1").take()
 
 
 def test_to_look_whether_a_lock_is_free_makes_no_file_and_keeps_nothing(
@@ -444,7 +446,7 @@ def test_where_open_files_cannot_be_removed_a_lock_is_closed_first(
     outbox_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Windows."""
-    lock, open_when_removed = scan_lock(outbox_path, "1"), list[bool]()
+    lock, open_when_removed = FileLocks(outbox_path).scan("1"), list[bool]()
     lock.take()
     monkeypatch.setattr(system, "REMOVES_OPEN", False)
     monkeypatch.setattr(system, "remove", lambda path: open_when_removed.append(lock._descriptor is not None))

@@ -17,6 +17,8 @@ from tests.conftest import put
 from tests.threads import waits_for
 from tests.users import descriptors
 
+ONE_STORE = "it is about the file"
+
 TEAM = an_endpoint(events=("all",))
 
 

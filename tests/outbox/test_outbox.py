@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import stat
 import threading
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,8 @@ from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX, Result
+from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX
+from sfwebhooks.outbox.results import Result
 from sfwebhooks.outbox.rows import TOGETHER
 from sfwebhooks.outbox.unencodable import PROBLEMS_MAX
 from sfwebhooks.retry import Settlement, State
@@ -30,6 +30,8 @@ from tests.builders import NOW, a_scan, an_event, claim_one
 from tests.conftest import sql
 from tests.outbox_rows import rows_of
 from tests.processes import Process, run
+
+STORES = ("sqlite", "postgres")
 
 ROOT = Path(__file__).parents[2]
 LONGEST = 7200.0
@@ -63,13 +65,16 @@ def settle(
 
 
 def rows(outbox: Outbox, query: str) -> list[tuple[object, ...]]:
-    return rows_of(outbox.path, query)
+    return rows_of(outbox, query)
 
 
-def in_another_process(code: str, path: Path) -> str:
-    """Run code in a Python of its own, with an Outbox of that path as `outbox`; return what it prints."""
+def in_another_process(code: str, outbox: Outbox) -> str:
+    """Run code in a Python of its own, with an Outbox of that place as `outbox`; return what it prints."""
+    place = outbox.place
+    words = f"Path({str(place)!r})" if isinstance(place, Path) else f"Dsn({place.text!r}, Path({str(place.folder)!r}))"
     head = (
-        f"from pathlib import Path; from sfwebhooks.outbox.outbox import Outbox; outbox = Outbox(Path({str(path)!r}))\n"
+        "from pathlib import Path; from sfwebhooks.outbox.outbox import Outbox\n"
+        f"from sfwebhooks.outbox.postgres.dsn import Dsn; outbox = Outbox({words})\n"
     )
     done = run([], head + code)
     assert not done.stderr
@@ -147,7 +152,7 @@ def test_an_endpoint_added_later_gets_an_event_accepted_again(outbox: Outbox) ->
 def failing(*events: WebhookEvent) -> Iterator[tuple[WebhookEvent, Sequence[Wanted]]]:
     """Yield events to be accepted, then fail as a database does from which they are read."""
     yield from ((event, TEAM) for event in events)
-    raise sqlite3.OperationalError("no such column")
+    raise OutboxError("no such column")
 
 
 def test_nothing_stays_of_an_accept_that_fails(outbox: Outbox) -> None:
@@ -249,7 +254,7 @@ def test_events_that_cannot_be_written_are_remembered_up_to_a_number(
 
 def test_what_another_process_could_not_write_stays_counted(outbox: Outbox) -> None:
     put(outbox, an_event(problem="it has no hash"))
-    with closing(Outbox(outbox.path)) as another:
+    with closing(Outbox(outbox.place)) as another:
         another.recount_unwritable("5C4A0001")
     assert outbox.scans.withheld("5C4A0001") == {"team": {"unwritable": 1}}
 
@@ -309,13 +314,13 @@ from sfwebhooks.screening import Wanted
 from tests.builders import an_event
 outbox.accept([(an_event(2), {TEAM!r})], 0.0)
 """
-    in_another_process(code, outbox.path)
+    in_another_process(code, outbox)
     put(outbox, an_event(3))
     assert numbers(outbox, "team", "5C4A0001") == [1, 2, 3]
 
 
 def test_threads_that_accept_at_once_leave_no_gap(outbox: Outbox) -> None:
-    other = Outbox(outbox.path, accepting=True)
+    other = Outbox(outbox.place, accepting=True)
     ready = threading.Barrier(2)
 
     def accept_some(box: Outbox, numbers: range) -> None:
@@ -538,7 +543,7 @@ def test_health_is_kept_with_the_settlement(outbox: Outbox) -> None:
     health = Health(Condition.HELD, "http_401", NOW, 1, NOW + 30, 2, "a fingerprint")
     put(outbox, an_event())
     settle(outbox, claim(outbox), health=health)
-    assert Outbox(outbox.path).endpoints.health("team") == health
+    assert Outbox(outbox.place).endpoints.health("team") == health
 
 
 def test_an_endpoint_without_orders_is_neither_paused_nor_reset(outbox: Outbox) -> None:
@@ -581,6 +586,7 @@ def test_the_file_is_made_when_it_is_first_needed(tmp_path: Path) -> None:
     assert not (tmp_path / FILE).exists()
 
 
+@pytest.mark.sqlite("the file's permissions")
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
 def test_only_its_owner_can_read_the_file_and_its_log(outbox: Outbox, suffix: str) -> None:
     put(outbox, an_event())
@@ -594,8 +600,7 @@ def test_what_was_accepted_outlives_the_connection(outbox: Outbox) -> None:
     assert claim(outbox).event.id == an_event().id
 
 
-def test_what_was_accepted_outlives_a_kill(tmp_path: Path) -> None:
-    path = tmp_path / FILE
+def test_what_was_accepted_outlives_a_kill(outbox: Outbox) -> None:
     code = f"""
 import os, signal
 from sfwebhooks.screening import Wanted
@@ -603,8 +608,8 @@ from tests.builders import an_event
 outbox.accept([(an_event(), {TEAM!r})], 0.0)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    in_another_process(code, path)
-    assert claim(Outbox(path)).event.id == an_event().id
+    in_another_process(code, outbox)
+    assert claim(outbox).event.id == an_event().id
 
 
 def test_a_second_outbox_in_the_process_does_not_let_go_of_the_first_ones_locks(tmp_path: Path) -> None:
@@ -613,9 +618,9 @@ def test_a_second_outbox_in_the_process_does_not_let_go_of_the_first_ones_locks(
     first, second = Outbox(tmp_path / FILE), Outbox(tmp_path / FILE)
     put(first, an_event(1))
     second.scans.tallies()
-    in_another_process("outbox.scans.tallies(); outbox.close()", first.path)
+    in_another_process("outbox.scans.tallies(); outbox.close()", first)
     put(first, an_event(2))
-    assert in_another_process("print(outbox.scans.tallies()['waiting'])", first.path) == "2"
+    assert in_another_process("print(outbox.scans.tallies()['waiting'])", first) == "2"
 
 
 def test_several_processes_can_make_the_file_at_once(tmp_path: Path) -> None:
@@ -643,18 +648,18 @@ print(Outbox(Path({str(path)!r})).accept([(an_event(int(sys.argv[1])), {TEAM!r})
 
 def test_a_locked_file_can_still_be_read(outbox: Outbox) -> None:
     put(outbox, an_event())
-    other = sqlite3.connect(outbox.path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    assert outbox.queue.next_due(Limits("team"), NOW) == 0.0
+    other = Outbox(outbox.place)
+    with other.database.writing():
+        assert outbox.queue.next_due(Limits("team"), NOW) == 0.0
+    other.close()
 
 
 def test_a_locked_file_is_busy_and_written_once_it_is_free(outbox: Outbox) -> None:
     put(outbox, an_event())
-    other = sqlite3.connect(outbox.path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(OutboxBusyError, match="locked"):
+    other = Outbox(outbox.place)
+    with other.database.writing(), pytest.raises(OutboxBusyError, match="locked"):
         put(outbox, an_event(2))
-    other.execute("ROLLBACK")
+    other.close()
     assert put(outbox, an_event(2)) == 1
 
 
@@ -670,9 +675,10 @@ def test_a_missing_data_folder_is_named(tmp_path: Path) -> None:
         Outbox(path).scans.tallies()
 
 
+@pytest.mark.sqlite("the file's log")
 def test_a_checkpoint_writes_the_log_back(outbox: Outbox) -> None:
     put(outbox, an_event())
-    outbox.file.checkpoint()
+    outbox.database.checkpoint()
     copy = outbox.path.with_name("copy.db")  # of the file alone, without its log
     copy.write_bytes(outbox.path.read_bytes())
     assert Outbox(copy).scans.tallies()["waiting"] == 1
@@ -685,6 +691,7 @@ def test_the_scans_side_never_spends_time_on_a_checkpoint(tmp_path: Path) -> Non
     assert (tmp_path / FILE).stat().st_size < 1000 * 4096
 
 
+@pytest.mark.sqlite("the file's log")
 def test_the_senders_side_writes_a_long_log_back(outbox: Outbox) -> None:
     put(outbox, *(an_event(number, data={"data": "x" * 20_000}) for number in range(400)))  # > 1000 pages of 4096 bytes
     put(outbox, an_event(1000))
@@ -716,8 +723,7 @@ def all_numbers(outbox: Outbox) -> list[tuple[int, int]]:
 
 def test_what_is_left_of_a_scan_is_renumbered_in_its_order_and_the_end_goes(outbox: Outbox) -> None:
     put(outbox, *(an_event(number) for number in range(1, 7)), an_event(1, scan=a_scan("OTHER")))
-    with closing(sqlite3.connect(outbox.path)) as connection, connection:
-        connection.execute("DELETE FROM delivery WHERE sequence IN (2, 5)")
+    rows(outbox, "DELETE FROM delivery WHERE sequence IN (2, 5)")
     assert outbox.scans.deleted("5C4A0001", "team") == 2
     outbox.scans.renumber("5C4A0001", "team", an_event(6).id, NOW, 0.0)
     assert (all_numbers(outbox), outbox.scans.deleted("5C4A0001", "team")) == ([(2, 1), (2, 2), (2, 3), (1, 1)], 0)
@@ -737,6 +743,7 @@ def test_what_was_renumbered_while_it_was_sent_is_sent_with_its_new_number_too(o
     assert claim_one(outbox, QUEUE, (), NOW + 1e6) is None
 
 
+@pytest.mark.sqlite("the file is lost")
 def test_what_was_sent_from_a_file_that_is_gone_settles_nothing_in_the_next_one(outbox: Outbox) -> None:
     put(outbox, an_event(1))
     sent = claim_one(outbox, Limits("team"), (), NOW)

@@ -23,7 +23,7 @@ from sfwebhooks.config.settings import load_mapping
 from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.host.install import install
 from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.locks import Lock, url_lock
+from sfwebhooks.outbox.locks import FileLocks, Lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import (
     LOCKS,
@@ -45,6 +45,8 @@ from tests.builders import PATIENCE, a_host_database, a_scan, an_endpoint
 from tests.conftest import Result, Team, put
 from tests.tiers import quick_first
 from tests.users import NOBODY, as_user, command_as, descriptors, needs_root, no_more_descriptors, without_chown
+
+ONE_STORE = "it is about the file"
 
 TEAM = an_endpoint("default", events=("all",))
 SETTINGS = "[webhooks]\nenabled = true\ndefault_url = {url}\nsecret = 0123456789abcdef\nevents = all\n"
@@ -93,7 +95,7 @@ def as_root_made_them(folder: Path, *files: str) -> None:
 
 @needs_root
 def test_what_root_makes_belongs_to_the_owner_of_the_folder(shared: Path) -> None:
-    lock = url_lock(shared / FILE, "1")
+    lock = FileLocks(shared / FILE).url("1")
     with closing(Outbox(shared / FILE)) as outbox:
         put(outbox, TEAM)
         assert lock.take()
@@ -296,7 +298,7 @@ def test_a_file_of_sqlite_that_everybody_can_write_to_is_refused(tmp_path: Path,
 
 
 def test_a_lock_that_everybody_can_write_to_is_refused_and_closed(tmp_path: Path) -> None:
-    lock = url_lock(tmp_path / FILE, "1")
+    lock = FileLocks(tmp_path / FILE).url("1")
     lock.check()
     (tmp_path / "webhooks.locks" / "url-1.lock").chmod(0o666)
     before = descriptors()
@@ -423,7 +425,7 @@ def test_a_folder_of_locks_that_everybody_can_write_to_is_refused(tmp_path: Path
     (tmp_path / "webhooks.locks").mkdir()
     (tmp_path / "webhooks.locks").chmod(0o777)
     with pytest.raises(OutboxError, match=r"everybody can write to .*webhooks\.locks"):
-        url_lock(tmp_path / FILE, "1").take()
+        FileLocks(tmp_path / FILE).url("1").take()
 
 
 @needs_root
@@ -564,7 +566,7 @@ def test_a_link_in_a_folder_that_everybody_can_write_to_is_not_followed(tmp_path
 
 @pytest.mark.parametrize("name", ["url-1.lock", "url-1.note"])
 def test_a_link_in_the_place_of_a_lock_or_its_note_is_not_followed(tmp_path: Path, name: str) -> None:
-    precious, lock = tmp_path / "precious", url_lock(tmp_path / FILE, "1")
+    precious, lock = tmp_path / "precious", FileLocks(tmp_path / FILE).url("1")
     precious.write_text("precious")
     (tmp_path / FILE).with_suffix(LOCKS).mkdir()
     ((tmp_path / FILE).with_suffix(LOCKS) / name).symlink_to(precious)
@@ -579,14 +581,14 @@ def test_a_link_in_the_place_of_the_folder_of_locks_is_refused(tmp_path: Path) -
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / FILE).with_suffix(LOCKS).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OutboxError, match=f"{(tmp_path / FILE).with_suffix(LOCKS)} is not a folder: remove it"):
-        url_lock(tmp_path / FILE, "1").take()
+        FileLocks(tmp_path / FILE).url("1").take()
 
 
 def test_a_pipe_in_the_place_of_a_lock_is_refused(tmp_path: Path) -> None:
     (tmp_path / FILE).with_suffix(LOCKS).mkdir(mode=0o700)
     os.mkfifo((tmp_path / FILE).with_suffix(LOCKS) / "url-1.lock")
     with pytest.raises(OutboxError, match="it is a named pipe; expected a regular file"):
-        url_lock(tmp_path / FILE, "1").take()
+        FileLocks(tmp_path / FILE).url("1").take()
 
 
 # --- two names
@@ -628,8 +630,8 @@ def test_an_outbox_that_is_mounted_as_a_single_file_is_refused(mounted: Callable
 
 def test_a_folder_that_is_mounted_twice_has_the_same_locks(tmp_path: Path, mounted: Callable[[str], Path]) -> None:
     other = mounted("folder")
-    lock = url_lock(tmp_path / FILE, "1")
-    assert (lock.take(), url_lock(other, "1").take()) == (True, False)
+    lock = FileLocks(tmp_path / FILE).url("1")
+    assert (lock.take(), FileLocks(other).url("1").take()) == (True, False)
     lock.release()
 
 
@@ -754,7 +756,7 @@ def test_an_error_for_which_no_cause_is_found_keeps_the_systems_words(tmp_path: 
 def test_a_log_that_another_process_removes_at_that_moment_is_no_obstacle(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outbox.file.check()
+    outbox.database.check()
     outbox.close()
     log_path, access = outbox.path.with_name(f"{outbox.path.name}-wal"), os.access
     log_path.touch()
@@ -765,6 +767,6 @@ def test_a_log_that_another_process_removes_at_that_moment_is_no_obstacle(
         return access(path, *args)
 
     monkeypatch.setattr(os, "access", closing_meanwhile)
-    with closing(Outbox(outbox.path, listing=True)) as listing:
+    with closing(Outbox(outbox.place, listing=True)) as listing:
         assert listing.retention.waiting_endpoints() == []
     assert not log_path.exists()

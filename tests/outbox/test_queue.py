@@ -12,9 +12,11 @@ import pytest
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.outbox.claim import SMALLEST_OF, Limits, Pick
+from sfwebhooks.outbox.fresh_parts import PARTS_SECONDS
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import real_path
-from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX, PARTS_SECONDS, Result
+from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX
+from sfwebhooks.outbox.results import Result
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.outbox.sequence_numbers import HighWaterMark
 from sfwebhooks.retry import Settlement, State
@@ -22,6 +24,8 @@ from sfwebhooks.screening import Wanted
 from tests.builders import NOW, a_scan, an_endpoint, an_event
 from tests.conftest import put, sql
 from tests.filled import put_event
+
+STORES = ("sqlite", "postgres")
 
 TEAM = an_endpoint(events=("all",))
 THREE = Limits("team", size=3, wait=2.0)
@@ -65,6 +69,7 @@ def test_late_ones_are_claimed_when_they_are_due_and_no_fresh_one_waits(outbox: 
     assert [numbers(one) for one in outbox.queue.claim("team", (), NOW + 60, 9)] == [[3]]
 
 
+@pytest.mark.sqlite("the file's high-water mark")
 @pytest.mark.parametrize("size", [1, 2])
 def test_the_mark_covers_all_that_is_claimed(outbox: Outbox, size: int) -> None:
     mark = HighWaterMark(real_path(outbox.path))
@@ -164,8 +169,7 @@ def test_one_that_goes_alone_is_not_recorded_as_in_flight(outbox: Outbox) -> Non
 
 def test_where_nothing_was_in_flight_a_sender_starts_while_others_write(outbox: Outbox) -> None:
     put(outbox, TEAM)
-    with closing(sqlite3.connect(outbox.path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with closing(Outbox(outbox.place)) as other, other.database.writing():
         outbox.queue.recall("team")
 
 
@@ -341,6 +345,7 @@ def test_a_delivery_that_was_accepted_again_with_another_number_is_not_settled(o
     assert sql(outbox, "SELECT id, sequence, state FROM delivery") == [(request.id, 2, "waiting")]
 
 
+@pytest.mark.sqlite("SQLite gives numbers of rows again")
 def test_a_result_does_not_settle_another_delivery_whose_row_got_the_same_number(outbox: Outbox) -> None:
     put_event(outbox, an_event(scan=a_scan("FIRST")))
     (request,) = outbox.queue.claim("team", (), NOW)
@@ -355,18 +360,19 @@ def test_a_result_does_not_settle_another_delivery_whose_row_got_the_same_number
 def test_deliveries_that_another_object_claimed_are_known_too(outbox: Outbox) -> None:
     put(outbox, TEAM, events=3)
     (first,) = outbox.queue.claim("team", (), NOW)
-    with closing(Outbox(outbox.path)) as other:
+    with closing(Outbox(outbox.place)) as other:
         assert numbers(other.queue.claim("team", [first.id], NOW)[0]) == [2]
         assert numbers(batch_of(other, THREE, first, at=NOW + 2)) == [2, 3]
         settle(other, first, State.DELIVERED)
     assert sql(outbox, "SELECT sequence FROM delivery WHERE state = 'delivered'") == [(1,)]
 
 
+@pytest.mark.sqlite("the file is lost")
 def test_a_result_is_not_that_of_a_delivery_that_has_its_row_in_a_restored_backup(outbox: Outbox) -> None:
     """With the same number, since the backup has the same series."""
-    writer = Outbox(outbox.file.path)
+    writer = Outbox(outbox.database.path)
     writer.endpoints.health("team")
-    with closing(sqlite3.connect(":memory:")) as backup, closing(sqlite3.connect(outbox.file.path)) as opened:
+    with closing(sqlite3.connect(":memory:")) as backup, closing(sqlite3.connect(outbox.database.path)) as opened:
         opened.backup(backup)
         put_event(outbox, an_event(1))
         (sent,) = outbox.queue.claim("team", (), NOW)
@@ -429,7 +435,7 @@ def test_rows_that_another_program_changed_are_found_when_nothing_else_has_come_
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
-    monkeypatch.setattr("sfwebhooks.outbox.queue.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("sfwebhooks.outbox.fresh_parts.time", SimpleNamespace(monotonic=lambda: now))
     fill(outbox, 300)
     assert len(delivered(outbox, "team", 300)) == 300
     assert delivered(outbox, "team", 9) == []

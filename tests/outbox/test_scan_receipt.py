@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +12,8 @@ import pytest
 from sfwebhooks.events import Batch, Delivery, WebhookEvent, lifecycle_id
 from sfwebhooks.formats import render
 from sfwebhooks.outbox.claim import Limits
-from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.postgres.dsn import Place
 from sfwebhooks.outbox.scan_receipt import SENT, STORED, own
 from sfwebhooks.retry import State
 from sfwebhooks.screening import Wanted
@@ -24,12 +21,14 @@ from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_scan, an_endpoint, an_event, claim_one
 from tests.filled import put, send
 
+STORES = ("sqlite", "postgres")
+
 ENDPOINTS = ("team", "siem_of_the_other_department")
 
 
 @pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    made = Outbox(tmp_path / FILE, accepting=True)
+def outbox(store: Place) -> Iterator[Outbox]:
+    made = Outbox(store, accepting=True)
     begin = an_event(id=lifecycle_id("5C4A0001", "started"), type="scan_started", severity=Severity.INFO)
     made.scans.begin_scan(a_scan(), begin, [Wanted("team", begin.type)], NOW)
     yield made
@@ -73,7 +72,7 @@ def test_an_endpoint_that_was_sent_nothing_else_has_number_one(outbox: Outbox) -
 
 def test_what_was_withheld_is_counted_by_reason_and_not_as_unwanted(outbox: Outbox) -> None:
     put(outbox, 1, 2)
-    with closing(sqlite3.connect(outbox.path)) as sql, sql:
+    with outbox.database.writing() as sql:
         sql.execute("INSERT INTO withheld VALUES ('5C4A0001', 'team', 'outbox_full', 3)")
     end(outbox, found=9)
     sent = receipt(outbox)

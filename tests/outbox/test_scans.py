@@ -9,6 +9,8 @@ from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_scan, an_event
 from tests.conftest import sql
 
+STORES = ("sqlite", "postgres")
+
 ONE, OTHER = a_scan("ONE"), a_scan("OTHER")
 TEAM, SIEM = Wanted("team", "high_risk_event"), Wanted("siem", "finding.high")
 

@@ -10,6 +10,8 @@ from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.schema import VERSION, make_tables
 
+ONE_STORE = "it is about the file"
+
 
 def opened(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, isolation_level=None, timeout=0.05)

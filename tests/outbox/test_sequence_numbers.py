@@ -23,6 +23,7 @@ from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.events import lifecycle_id
 from sfwebhooks.outbox.claim import Limits
+from sfwebhooks.outbox.database import Sql
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.sequence_numbers import (
@@ -44,6 +45,8 @@ from tests.processes import Process, run
 from tests.threads import waits_for
 from tests.tiers import quick_first
 from tests.users import descriptors
+
+ONE_STORE = "it is about the file"
 
 ROOT = Path(__file__).parents[2]
 ID = a_scan().id
@@ -250,7 +253,7 @@ def test_a_file_with_the_mark_of_another_series_begins_a_new_one(
 class MarkOf(HighWaterMark):
     """A mark that is given."""
 
-    def __init__(self, *read: Position | None, connection: sqlite3.Connection | None = None) -> None:
+    def __init__(self, *read: Position | None, connection: Sql | None = None) -> None:
         self._read = [*read]
         self._full = connection
 
@@ -268,7 +271,7 @@ def test_a_series_that_another_process_has_begun_meanwhile_is_left_as_it_is(
 ) -> None:
     put(opened(), 1)
     before = sql(opened(), "SELECT * FROM file")
-    with opened().file.reading() as connection:
+    with opened().database.reading() as connection:
         check_series(connection, path, MarkOf(Position("another", 0), None), "", closed=True)
     assert sql(opened(), "SELECT * FROM file") == before
 
@@ -278,7 +281,7 @@ def test_a_series_whose_mark_cannot_be_written_is_not_begun(
     opened: Callable[..., Outbox], path: Path, is_ended: bool
 ) -> None:
     put(opened(), 1)
-    with opened().file.reading() as connection:
+    with opened().database.reading() as connection:
         mark = MarkOf(*[Position("another", 0)] * 2, connection=connection if is_ended else None)
         with pytest.raises(OSError, match="no space"):
             check_series(connection, path, mark, "this boot", closed=True)

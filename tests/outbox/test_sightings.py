@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from sfwebhooks.errors import FileReplacedError, OutboxBusyError
+from sfwebhooks.errors import OutboxBusyError, OutboxReplacedError
 from sfwebhooks.events import Scan, WebhookEvent, correlation_id
 from sfwebhooks.fingerprints import lineage_of, of_event
 from sfwebhooks.outbox.file import Storage
-from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.postgres.dsn import Place
 from sfwebhooks.outbox.sighting_list import Presence, SightingFilter
 from sfwebhooks.outbox.sightings import Seen, Surface
 from sfwebhooks.reasons import Withheld
@@ -23,6 +23,8 @@ from tests.builders import NOW, a_scan, an_event
 from tests.filled import begin, end
 from tests.outbox_rows import rows_of
 from tests.processes import Process
+
+STORES = ("sqlite", "postgres")
 
 DAY = 86400.0
 TYPE = "INTERNET_NAME"
@@ -34,8 +36,9 @@ from pathlib import Path
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.screening import Wanted
 from tests.builders import NOW, a_scan, an_event
+from tests.stores import place_in
 
-outbox, scan = Outbox(Path(sys.argv[1])), a_scan("5C4A0002")
+outbox, scan = Outbox(place_in(Path(sys.argv[1]))), a_scan("5C4A0002")
 print("begun", flush=True)
 for number in range(10**6):
     data = {"event_type": "INTERNET_NAME", "data": f"host-{number}"}
@@ -44,8 +47,8 @@ for number in range(10**6):
 
 
 @pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    made = Outbox(tmp_path / "webhooks.db")
+def outbox(store: Place) -> Iterator[Outbox]:
+    made = Outbox(store)
     yield made
     made.close()
 
@@ -185,7 +188,7 @@ def test_both_of_two_first_scans_at_once_are_baselines(outbox: Outbox) -> None:
 
 def test_a_scan_waits_while_another_one_of_its_target_and_modules_is_being_recorded(outbox: Outbox) -> None:
     one, other = a_scan("5C4A0001"), a_scan("5C4A0002")
-    lock = scan_lock(outbox.path, one.id)
+    lock = outbox.locks.scan(one.id)
     assert lock.take()
     outbox.sightings.record(one.id, one.target, lineage_of(DNS), seen("a"), NOW)
     with pytest.raises(OutboxBusyError):
@@ -231,7 +234,7 @@ def test_a_first_scan_that_did_not_finish_leaves_nothing_and_is_no_baseline(
 ) -> None:
     accept(outbox, a_scan("5C4A0001"), "a", only_new=only_new)
     assert finish(outbox, a_scan("5C4A0001"), "a", "b", why=why) == Surface(not_comparable=why)
-    assert rows_of(outbox.path, "SELECT * FROM sighting") == []
+    assert rows_of(outbox, "SELECT * FROM sighting") == []
     assert outbox.sightings.is_first("5C4A0002", "acme.example")
     assert accept(outbox, a_scan("5C4A0002"), "a", only_new="send") == ["a"]
 
@@ -261,12 +264,13 @@ def test_a_record_that_was_killed_is_repeated_by_another_process(outbox: Outbox)
 
     with pytest.raises(KeyboardInterrupt):
         outbox.sightings.record("5C4A0002", "acme.example", lineage_of(DNS), killed(), NOW)
-    with Outbox(outbox.path).file.writing():  # nothing is locked
+    with Outbox(outbox.place).database.writing():  # nothing is locked
         pass
-    found = finish(Outbox(outbox.path), a_scan("5C4A0002"), "a", "c")
+    found = finish(Outbox(outbox.place), a_scan("5C4A0002"), "a", "c")
     assert (names_of(found.new, *"abc"), names_of(found.gone, *"abc")) == ({"c"}, {"b"})
 
 
+@pytest.mark.sqlite("the file is lost")
 def test_a_file_that_is_set_aside_meanwhile_is_noticed(outbox: Outbox) -> None:
     finish(outbox, a_scan("5C4A0001"), "a")
     scan = a_scan("5C4A0002")
@@ -279,9 +283,9 @@ def test_a_file_that_is_set_aside_meanwhile_is_noticed(outbox: Outbox) -> None:
         time.sleep(0.25)  # as long as a removed file may still be read
         yield from seen("b")
 
-    with pytest.raises(FileReplacedError):
+    with pytest.raises(OutboxReplacedError):
         outbox.sightings.record(scan.id, scan.target, lineage_of(DNS), replaced(), NOW)
-    with pytest.raises(FileReplacedError):
+    with pytest.raises(OutboxReplacedError):
         outbox.sightings.finish(scan.id, True, "", NOW)
     assert finish(outbox, scan, "a") == Surface(not_comparable="first_scan")
 
@@ -369,8 +373,8 @@ def test_a_target_that_is_forgotten_as_a_whole_has_no_baseline_and_no_rows(outbo
     finish(outbox, a_scan("5C4A0001"), "a", "b")
     assert prune(outbox, NOW + 401 * DAY) == 2
     assert accept(outbox, a_scan("5C4A0002"), "a") == []
-    assert rows_of(outbox.path, "SELECT * FROM sighting") == []
-    assert rows_of(outbox.path, "SELECT scan_id, is_first FROM surveyed") == [("5C4A0002", 1)]
+    assert rows_of(outbox, "SELECT * FROM sighting") == []
+    assert rows_of(outbox, "SELECT scan_id, is_first FROM surveyed") == [("5C4A0002", 1)]
 
 
 def test_a_little_is_forgotten_at_a_time(outbox: Outbox) -> None:
@@ -395,7 +399,7 @@ def test_mutes_stay_when_sightings_are_forgotten_and_go_when_they_are_over(outbo
     outbox.sightings.mute("acme.example", (key("a"), TYPE), "", None, NOW)
     outbox.sightings.mute("acme.example", (key("b"), TYPE), "", NOW + DAY, NOW)
     prune(outbox, NOW + 401 * DAY)
-    assert rows_of(outbox.path, "SELECT fingerprint FROM mute") == [(key("a"),)]
+    assert rows_of(outbox, "SELECT fingerprint FROM mute") == [(key("a"),)]
     assert accept(outbox, a_scan("5C4A0002"), "a", only_new="") == []
 
 
@@ -422,7 +426,7 @@ def test_events_whose_data_have_no_fingerprint_are_accepted(outbox: Outbox) -> N
 def test_a_killed_process_has_sent_and_noted_each_finding_or_neither(outbox: Outbox) -> None:
     finish(outbox, a_scan("5C4A0001"), "host-0")
     for _ in range(3):
-        with Process([outbox.path], FINDER, stdout=PIPE) as finder:
+        with Process([outbox.path.parent], FINDER, stdout=PIPE) as finder:
             assert finder.stdout
             assert finder.stdout.readline() == "begun\n"
             before = len(outbox.scans.known_events("5C4A0002"))
@@ -430,7 +434,7 @@ def test_a_killed_process_has_sent_and_noted_each_finding_or_neither(outbox: Out
                 assert finder.poll() is None
             finder.kill()
     sent = {data["data"] for data in (event.data for event in outbox.scans.found("5C4A0002"))}
-    noted = {found for (found,) in rows_of(outbox.path, "SELECT fingerprint FROM sighting WHERE lineage = 0")}
+    noted = {found for (found,) in rows_of(outbox, "SELECT fingerprint FROM sighting WHERE lineage = 0")}
     assert len(sent) >= 3
     assert {key(name) for name in sent} == noted
     assert outbox.sightings.known("5C4A0003", "acme.example", [key(name) for name in sent]) == noted
@@ -440,7 +444,7 @@ def test_what_was_sent_as_new_has_one_row_once_its_scan_is_recorded(outbox: Outb
     finish(outbox, a_scan("5C4A0001"))
     accept(outbox, a_scan("5C4A0002"), "a")
     finish(outbox, a_scan("5C4A0002"), "a")
-    assert len(rows_of(outbox.path, "SELECT * FROM sighting")) == 1
+    assert len(rows_of(outbox, "SELECT * FROM sighting")) == 1
     finish(outbox, a_scan("5C4A0003"))
     (found,) = outbox.sighting_list.of("acme.example", SightingFilter(), 9)
     assert found.presence is Presence.GONE

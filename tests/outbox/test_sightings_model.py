@@ -14,6 +14,9 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.sightings import Surface
 from sfwebhooks.screening import Wanted
 from tests.builders import NOW, a_scan, an_event
+from tests.tiers import slow
+
+ONE_STORE = "each example needs an outbox of its own"
 
 NAMES = ("a.example", "b.example", "c.example", "d.example")
 #: the same name, as another scan may have it
@@ -89,6 +92,7 @@ def fingerprint(name: str, form: int = 0) -> bytes:
     return found
 
 
+@slow
 @settings(deadline=None, max_examples=150)
 @given(st.lists(scans, max_size=7))
 def test_any_history_of_scans_gives_what_a_plain_model_gives(history: list[Past]) -> None:

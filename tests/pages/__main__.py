@@ -2,14 +2,15 @@
 
     python -m tests.pages [--pictures]
 
-With --pictures also the terminal captures and, if there is Chromium, the chat messages in docs/pictures.
+With --pictures also the terminal captures and, if there is Chromium, the chat messages and the page of `sfwebhooks web`
+in docs/pictures.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from tests.pages import DOCS, pictures
+from tests.pages import DOCS, pictures, web_pictures
 from tests.pages.all import PAGES
 
 
@@ -21,7 +22,7 @@ def main() -> None:
         (DOCS / name).write_text(page(), encoding="utf-8")
     print(f"{len(PAGES)} pages in {DOCS}")
     if given.pictures:
-        print(f"{pictures.write()} pictures in {pictures.FOLDER}")
+        print(f"{pictures.write() + web_pictures.write_web()} pictures in {pictures.FOLDER}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from tests.golden.rendering import file_of
 from tests.pages import MARK
 
 #: beginning of the title in the golden files of the message that is shown
-FINDING = r"2\. high_risk_event"
+FINDING = r"(?:2\. high_risk_event|a scan with one finding)"
 #: of another one, and the formats that show it: one for programs, one for people
 COMPARISON, COMPARED_IN = r"\d+\. surface_changed", ("generic", "slack")
 INTRODUCTION = f"""# A message in each format
@@ -17,8 +17,9 @@ INTRODUCTION = f"""# A message in each format
 {MARK}
 
 The same finding of a real scan in every [format](formats.md): the request's first line, the headers that belong to the
-format, and the body. JSON is indented here and is in one line on the wire; of a body of lines, each begins with
-`--- line` here. Signatures are [headers of their own](signatures.md).
+format, and the body. A format for whole scans shows a scan in which nothing else was found. JSON is indented here and
+is in one line on the wire; of a body of lines, each begins with `--- line` here. Signatures are
+[headers of their own](signatures.md).
 """
 
 

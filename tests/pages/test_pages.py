@@ -21,6 +21,7 @@ from tests.pages import DOCS, ROOT
 from tests.pages.all import PAGES
 from tests.pages.commands import INTRODUCTION, arguments, commands, shown
 from tests.pages.pictures import CAPTURES, CHATS, FOLDER
+from tests.pages.web_pictures import WEB
 
 #: bytes of all pictures
 PICTURES_MAX = 500_000
@@ -84,7 +85,7 @@ def test_a_capture_shows_a_command_that_exists(name: str, command: str) -> None:
 
 def test_the_pictures_are_small_and_each_is_in_a_page() -> None:
     names = {path.name: path.stat().st_size for path in FOLDER.iterdir()}
-    assert set(names) == {*(f"{name}.svg" for name in CAPTURES), *(f"{name}.png" for name in CHATS)}
+    assert set(names) == {*(f"{name}.svg" for name in CAPTURES), *(f"{name}.png" for name in (*CHATS, *WEB))}
     assert sum(names.values()) < PICTURES_MAX
     pages = "".join(path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *DOCS.glob("*.md")])
     assert {name for name in names if f"pictures/{name})" not in pages} == set()

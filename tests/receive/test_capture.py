@@ -95,3 +95,16 @@ def test_a_hostile_line_is_read_without_a_crash() -> None:
     line = b'{"headers": {"webhook-signature": "\\ud800", "webhook-id": null}, "body": "\\udfff"}'
     (one,) = from_file(line)
     assert one.body == b"?"
+
+
+@pytest.mark.parametrize("values", [b"{}," * 600_000, b'"",' * 1_000_001, b'"a\\\\",[],' * 500_001])
+def test_a_line_with_more_values_than_any_request_is_not_read(values: bytes) -> None:
+    line = b'{"headers": {}, "body": "", "more": [' + values + b"0]}"
+    with pytest.raises(CaptureError, match="line 1 has more values"):
+        from_file(line)
+
+
+@pytest.mark.parametrize("body", ["[]," * 500_000, '{"a\\":"b,"},' * 300_000])
+def test_a_body_may_have_many_values(body: str) -> None:
+    (one,) = from_file(json.dumps({**SAVED, "body": body}).encode())
+    assert one.body == body.encode()

@@ -20,10 +20,12 @@ from sfwebhooks.formats import render
 from sfwebhooks.network.sender import as_sent
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.receive.inflating import BODY_MAX, InflatedTooLongError, inflated
-from sfwebhooks.receive.verification import problems
+from sfwebhooks.receive.verification import signature_problems
 from sfwebhooks.signing import sign
 from tests.builders import NOW, PATIENCE, a_batch
 from tests.conftest import Clock, Team, put
+
+ONE_STORE = "it is about connections to receivers"
 
 SECRET = "a secret of the team"
 
@@ -49,7 +51,7 @@ def test_the_signature_is_over_the_body_before_compression_which_is_the_same_eac
     one, other = (sign(content, a_batch(), endpoint, NOW) for _ in range(2))
     assert one.body == other.body != content.body
     assert gzip.decompress(one.body) == content.body
-    assert problems(CaseInsensitiveDict(one.headers), content.body, [SECRET], NOW) == []
+    assert signature_problems(CaseInsensitiveDict(one.headers), content.body, [SECRET], NOW) == []
     assert one.headers["Content-Encoding"] == "gzip"
 
 

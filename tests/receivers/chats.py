@@ -15,7 +15,7 @@ import jsonschema
 from slack_sdk.models.attachments import BlockAttachment
 from slack_sdk.models.blocks import Block
 
-from tests.formats.cases import LINK
+from tests.formats.cases import LINK, MARKED_LINKS, SCAN_PAGE
 from tests.receivers.vendor import Answer, Asked, Checks, Json, Vendor, compact, first, is_shown, utf16_size
 
 
@@ -83,7 +83,7 @@ class Slack(Chat):
         texts = block_texts(blocks)
         yield all(is_shown(text) for text in (message["text"], *(text["text"] for text in texts))), "invisible"
         marked = [message["text"], *(text["text"] for text in texts if text["type"] == "mrkdwn")]
-        rest = [text for text in marked if text != f"<{LINK}|Open scan>"]
+        rest = [text for text in marked if text not in (f"<{LINK}|Open scan>", f"<{SCAN_PAGE}|Show deliveries>")]
         yield not any(re.search("[<>]|&(?!amp;|lt;|gt;)", text) for text in rest), "mention or half an entity"
 
 
@@ -192,7 +192,7 @@ class Discord(Chat):
         yield message["allowed_mentions"] == {"parse": []}, "mentions"
         for embed in message["embeds"]:
             texts = [text for text, _ in embed_texts(embed)]
-            marked = [text for text in texts if text not in (embed["footer"]["text"], f"[Open scan]({LINK})")]
+            marked = [text for text in texts if text not in (embed["footer"]["text"], *MARKED_LINKS)]
             plain = (re.sub(r"\\[^0-9A-Za-z\s]", ",", text) for text in marked)
             yield not any(DISCORD_MARKUP.search(text) for text in plain), "markup"
 
@@ -292,7 +292,7 @@ class Telegram(Chat):
         yield "parse_mode" not in message, "parse mode"
         yield message["link_preview_options"] == {"is_disabled": True}, "preview"
         yield message["text"] == message["text"].strip(), "blank ends"
-        yield {entity.get("url", LINK) for entity in entities} == {LINK}, "link"
+        yield {entity.get("url", LINK) for entity in entities} <= {LINK, SCAN_PAGE}, "link"
         text, last = [], 0
         for entity in entities:
             if entity["type"] in ("pre", "code"):
@@ -399,7 +399,7 @@ class Mattermost(Chat):
         (attachment,) = message["attachments"]
         yield bool(re.fullmatch("#[0-9A-F]{6}", attachment["color"])), "color"
         marked = [attachment["title"], attachment.get("text", "-"), *texts_in(attachment["fields"], "title")]
-        marked += [text for text in texts_in(attachment["fields"], "value") if text != f"[Open scan]({LINK})"]
+        marked += [text for text in texts_in(attachment["fields"], "value") if text not in MARKED_LINKS]
         texts = [*marked, attachment["fallback"], attachment["footer"]]
         yield all(text.strip() for text in texts), "an empty text"
         yield not any(re.search(r"(?<![A-Za-z0-9])@(?!\s)|[<>]", text) for text in texts), "mention"

@@ -4,6 +4,8 @@ collector for formats that belong to no vendor."""
 from __future__ import annotations
 
 import base64
+import csv
+import io
 import json
 import uuid
 from collections.abc import Sequence
@@ -272,6 +274,53 @@ def _of_headers(asked: Asked) -> Json:
     """Return the event of a request in binary mode."""
     named = {name.lower(): value for name, value in asked.headers.items()}
     return {**{name[3:]: value for name, value in named.items() if name.startswith("ce-")}, "data": asked.json}
+
+
+class Archive(Vendor):
+    """A store of files, each a whole scan, which wants a token."""
+
+    path = "/archive"
+    token = "token-of-the-archive"
+    keys = {"api_key": token}
+    gone = Answer(403)
+    busy = Answer(429, "", {"Retry-After": "20"})
+    wait = 20.0
+
+    def __init__(self, format: str) -> None:
+        super().__init__()
+        self.format = format
+
+    def answer(self, asked: Asked) -> Answer:
+        if asked.headers.get("Authorization") != f"Bearer {self.token}":
+            return self.gone
+        try:
+            file = rows_of(asked)
+        except ValueError:
+            return Answer(400)
+        if not self.is_wanted(asked.body):
+            return Answer(400)
+        self.taken.append(file)
+        return Answer(200)
+
+
+def rows_of(asked: Asked) -> list[Any]:
+    """Return the rows of a file, by its content type: lines of JSON, cells of a table by their column, or results.
+
+    Raises:
+        ValueError: it is not what its type says.
+    """
+    kind = asked.headers["Content-Type"].partition(";")[0]
+    if kind == "application/x-ndjson":
+        *found, end = asked.text.split("\n")
+        if end:
+            raise ValueError("the last line has no end")
+        return [json.loads(line) for line in found]
+    if kind == "text/csv":
+        return [*csv.DictReader(io.StringIO(asked.text, newline=""), strict=True)]
+    if kind == "application/sarif+json":
+        (run,) = asked.json["runs"]
+        return list(run["results"])
+    raise ValueError(f"content type {kind}")
 
 
 class Collector(Vendor):

@@ -8,9 +8,9 @@ import hmac
 import json
 import re
 
-from tests.formats.cases import LINK
+from tests.formats.cases import MARKED
 from tests.receivers.chats import Chat
-from tests.receivers.vendor import Answer, Asked, Checks, Json, Vendor, compact, first, is_shown
+from tests.receivers.vendor import Answer, Asked, Checks, Interruptible, Json, compact, first, is_shown
 
 #: what a chat may take for a mention
 MENTION = re.compile(r"(?<![A-Za-z0-9])@\S")
@@ -79,7 +79,12 @@ class Ntfy(Chat):
         return Answer(200, {"id": "sPs71M8A2T", "time": 1795255200, "event": "message", **message})
 
     def faults(self, message: Json) -> Checks:
-        yield set(message) <= {"topic", "title", "message", "priority", "tags", "click"}, "keys"
+        yield set(message) <= {"topic", "title", "message", "priority", "tags", "click", "actions"}, "keys"
+        buttons = message.get("actions", [])
+        yield (
+            len(buttons) <= 3 and all(one["action"] == "view" and one["label"] and one["url"] for one in buttons),
+            "actions",
+        )
         yield bool(re.fullmatch("[-_A-Za-z0-9]{1,64}", message["topic"])), "topic"
         yield len(message["title"].encode()) <= 1024, "title"
         yield len(",".join(message["tags"]).encode()) <= 512, "tags"
@@ -92,8 +97,9 @@ class Ntfy(Chat):
         yield is_shown(message["title"] + message["message"]), "invisible"
 
 
-class PagerDuty(Vendor):
-    """The Events API v2 of PagerDuty: alerts and changes at two places; an unknown key is an invalid event."""
+class PagerDuty(Interruptible):
+    """The Events API v2 of PagerDuty: alerts and changes at two places; an unknown key is an invalid event. A trigger
+    joins the open alert with its dedup_key; one that is resolved stays so, and a new one is opened."""
 
     format = "pagerduty"
     path = "/v2/enqueue"
@@ -108,6 +114,8 @@ class PagerDuty(Vendor):
         super().__init__()
         #: alerts that are open, by their dedup_key -> the summaries of their triggers
         self.open: dict[str, list[str]] = {}
+        #: number of alerts that were ever opened
+        self.opened = 0
 
     def answer(self, asked: Asked) -> Answer:
         if asked.path not in (self.path, self.change_path):
@@ -125,11 +133,15 @@ class PagerDuty(Vendor):
         if event["event_action"] == "resolve":
             self.open.pop(event["dedup_key"], None)
         else:
+            self.opened += event["dedup_key"] not in self.open
             self.open.setdefault(event["dedup_key"], []).append(event["payload"]["summary"])
         return Answer(202, {"status": "success", "message": "Event processed", "dedup_key": event["dedup_key"]})
 
     def faults(self, message: Json) -> Checks:
         """Check an alert event, or without an action a change event, by the documentation."""
+        if message.get("event_action") == "resolve" and "payload" not in message:
+            yield set(message) == {"routing_key", "event_action", "dedup_key"} and bool(message["dedup_key"]), "keys"
+            return
         payload = message["payload"]
         yield from self._change_faults(message)
         if "event_action" not in message:
@@ -205,7 +217,7 @@ class Lark(Robot):
 def card_texts(card: Json) -> list[Json]:
     """Return all texts of a card for Lark."""
     (text, *buttons) = card["elements"]
-    return [card["header"]["title"], text["text"], *(action["actions"][0]["text"] for action in buttons)]
+    return [card["header"]["title"], text["text"], *(one["text"] for action in buttons for one in action["actions"])]
 
 
 class DingTalk(Robot):
@@ -240,7 +252,9 @@ class DingTalk(Robot):
         title, text = message["markdown"]["title"], message["markdown"]["text"]
         yield len(title.encode()) <= 500, "title"
         yield is_shown(title + text), "invisible"
-        text = text.removeprefix("#### ").replace(f"\n\n[Open scan]({LINK})", "")
+        text = text.removeprefix("#### ")
+        for link in MARKED:
+            text = text.replace(f"\n\n{link}", "")
         yield not re.search(r"[<>]|\]\(|!\[", text), "markup"
         unescaped = re.sub(r"\\[\\`*_\[\]~|#+=.()-]", "X", text)
         yield not re.search(r"[`*_\[\]~|#]", unescaped), "markup"

@@ -179,6 +179,32 @@ class Vendor:
         yield True, ""
 
 
+class Interruptible(Vendor):
+    """A service whose requests a test can watch, and whose answers can be lost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: how many of the next changes are made and not answered
+        self.lost = 0
+        #: how many of the next changes are made and answered by something else
+        self.garbled = 0
+        #: called before each request, and when what it asks is done
+        self.before: Callable[[Asked], None] = lambda asked: None
+        self.after: Callable[[Asked], None] = lambda asked: None
+
+    def __call__(self, asked: Asked) -> Answer:
+        self.before(asked)
+        answer = super().__call__(asked)
+        self.after(asked)
+        if asked.method != "GET" and answer.status < 300 and self.lost:
+            self.lost -= 1
+            raise ConnectionResetError("the answer is lost")
+        if asked.method != "GET" and answer.status < 300 and self.garbled:
+            self.garbled -= 1
+            return Answer(200, "<html>")
+        return answer
+
+
 def first(checks: Checks) -> str:
     """Return the words of the first check that failed."""
     return next((words for is_right, words in checks if not is_right), "")

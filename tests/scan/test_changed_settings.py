@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 
 from sfwebhooks.config.settings import load
-from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.reasons import Withheld
 from sfwebhooks.scan.recovery import report_dead_scans, running_scans
@@ -21,7 +19,11 @@ from sfwebhooks.scan.run import ScanRun
 from tests.builders import NOW, PATIENCE, a_finding, a_scan
 from tests.conftest import Team, sql
 from tests.scanning import Scanning, hashes, lines, types
+from tests.stores import BOTH, place_in
 from tests.threads import until
+
+STORES = BOTH
+pytestmark = pytest.mark.usefixtures("store")
 
 SCAN = a_scan()
 
@@ -137,7 +139,7 @@ def test_a_file_with_mistakes_changes_nothing_and_is_logged_once(
 def test_the_lock_says_with_which_settings_the_scan_goes_on(scanning: Scanning, team: Team, other: Team) -> None:
     scanning.configure(team=lines(team))
     scanning.begin()
-    with closing(Outbox(scanning.folder / FILE)) as outbox:
+    with closing(Outbox(place_in(scanning.folder))) as outbox:
         assert running_scans(outbox) == {SCAN.id: load(scanning.folder / "webhooks.ini").digest}
         scanning.takes_up(team=lines(team), other=lines(other))
         until(lambda: running_scans(outbox) == {SCAN.id: load(scanning.folder / "webhooks.ini").digest})
@@ -184,7 +186,7 @@ def test_the_process_that_reports_a_killed_scan_completes_who_joined(
     run, scanning.run = scanning.run, None
     assert run
     abandon(run)
-    with closing(Outbox(scanning.folder / FILE)) as outbox:
+    with closing(Outbox(place_in(scanning.folder))) as outbox:
         assert report_dead_scans(outbox, settings) == 1
         query = "SELECT endpoint, count(*), count(DISTINCT event) FROM delivery GROUP BY 1 ORDER BY 1"
         assert sql(outbox, query) == [("other", 5, 5), ("team", 5, 5)]
@@ -222,7 +224,7 @@ def test_a_scan_goes_on_during_changes(scanning: Scanning, team: Team, other: Te
     changing.join()
     scanning.takes_up(team=lines(team), other=lines(other, timeout="20s"))
     scanning.finish()
-    with closing(Outbox(scanning.folder / FILE)) as outbox:
+    with closing(Outbox(place_in(scanning.folder))) as outbox:
         query = "SELECT endpoint, count(*) FROM delivery GROUP BY 1 ORDER BY 1"
         assert sql(outbox, query) == [("other", 302), ("team", 302)]
-    assert scan_lock(scanning.folder / FILE, SCAN.id).is_free
+    assert Outbox(place_in(scanning.folder)).locks.scan(SCAN.id).is_free

@@ -24,6 +24,9 @@ from sfwebhooks.scan.recovery import report_end
 from sfwebhooks.screening import Screen
 from tests.builders import NOW, a_correlation, a_delivery, a_scan, an_endpoint
 from tests.hosted import a_finished_scan, correlate
+from tests.stores import BOTH
+
+STORES = BOTH
 
 COMPLETED = "correlation_completed"
 
@@ -48,7 +51,7 @@ def reported(outbox: Outbox, scan: Scan, *events: str) -> list[dict[str, Any]]:
 
 
 def sent(outbox: Outbox) -> list[dict[str, Any]]:
-    records = Outbox(outbox.path)
+    records = Outbox(outbox.place)
     deliveries = [records.listing.delivery(record.id) for record in records.listing.deliveries(Selection(), 100)]
     kept = sorted((one for one in deliveries if one), key=lambda one: one.sequence)
     assert [one.sequence for one in kept] == list(range(1, len(kept) + 1))
@@ -185,7 +188,7 @@ def test_a_second_teller_adds_nothing(outbox: Outbox, scan: Scan) -> None:
 def test_a_correlation_in_a_chat_says_what_which_rule_and_why(outbox: Outbox, scan: Scan) -> None:
     found(scan, [f"hash-{number}" for number in range(9)])
     reported(outbox, scan, "correlation_found")
-    records = Outbox(outbox.path)
+    records = Outbox(outbox.place)
     (record,) = records.listing.deliveries(Selection(), 10)
     delivery = records.listing.delivery(record.id)
     assert delivery

@@ -16,7 +16,6 @@ import pytest
 
 from sfwebhooks.config.settings import Settings, load_mapping
 from sfwebhooks.events import Scan
-from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.finding_counts import FindingCounts
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.scan.backfill import begin_backfill, past_scan, put
@@ -27,6 +26,10 @@ from sfwebhooks.scan.recovery import replay_scan, report_dead_scans, report_end
 from sfwebhooks.scan.run import ScanRun
 from tests.builders import NOW, a_finding, a_host_database, a_scan
 from tests.conftest import Result, Team, sql
+from tests.stores import BOTH, place_in
+
+STORES = BOTH
+pytestmark = pytest.mark.usefixtures("store")
 
 #: as the host's database keeps data
 KEPT = 1024
@@ -103,7 +106,7 @@ def test_a_live_scan_sends_what_passes_and_its_receipt_has_the_rest_by_reason(
         if run.terms.wants[row[1], 0]:
             run.accept(finding_of(row))
     run._write_withheld()
-    live = Outbox(tmp_path / FILE).scans.withheld(scan.id)["team"]
+    live = Outbox(place_in(tmp_path)).scans.withheld(scan.id)["team"]
     counted = {key: number for key, number in WITHHELD.items() if key in ("confidence", "data", "module")}
     assert live == counted, "what nobody wants by its type and severity is counted at the scan's end"
     run.end()
@@ -118,13 +121,14 @@ def test_a_live_scan_sends_what_passes_and_its_receipt_has_the_rest_by_reason(
     assert "team: 3 events not sent because of data_match or data_not_match" in words
 
 
+@pytest.mark.sqlite("the file's count of commits")
 def test_a_finding_that_filters_withhold_costs_no_commit(tmp_path: Path, scan: Scan) -> None:
     run = ScanRun(scan, settings_of(), tmp_path)
     run.begin()
     run._ended.set()  # without the rounds of the keeper
     run._keeper.join()
-    outbox = Outbox(tmp_path / FILE)
-    with outbox.file.reading() as connection:
+    outbox = Outbox(place_in(tmp_path))
+    with outbox.database.reading() as connection:
         before = connection.execute("PRAGMA data_version").fetchone()
         run.accept(*(finding_of(row) for row in FOUND if row[-1]))
         assert connection.execute("PRAGMA data_version").fetchone() == before
@@ -148,14 +152,14 @@ def test_what_filters_withhold_takes_no_room_while_the_outbox_cannot_be_written(
     assert {event.data["hash"] for event in run._pending.events} == SENT
     run._ended.clear()
     run.end()
-    assert receipt_of(Outbox(tmp_path / FILE))["withheld_by_reason"] == WITHHELD
+    assert receipt_of(Outbox(place_in(tmp_path)))["withheld_by_reason"] == WITHHELD
 
 
 def test_a_dead_scan_is_recovered_with_the_same_filters(tmp_path: Path, scan: Scan) -> None:
     run = ScanRun(scan, settings_of(), tmp_path)
     run._begin_once()  # and then its process dies
     run._lock.release()
-    outbox = Outbox(tmp_path / FILE)
+    outbox = Outbox(place_in(tmp_path))
     assert report_dead_scans(outbox, settings_of()) == 1
     # the host keeps the first 1,024 characters: of what follows the recovery knows nothing
     assert sent_of(outbox) == SENT - {"far"} | {"farther"}
@@ -211,7 +215,7 @@ def test_an_endpoint_gets_nothing_of_scans_of_other_targets(
     run.accept(*(finding_of(row) for row in FOUND))
     run.end()
     assert bool(team.got) is is_sent
-    withheld = Outbox(tmp_path / FILE).scans.withheld(scan.id)["team"]
+    withheld = Outbox(place_in(tmp_path)).scans.withheld(scan.id)["team"]
     assert ("target" in withheld) is not is_sent
 
 
@@ -250,9 +254,9 @@ def test_a_live_finding_has_the_severity_of_its_type(tmp_path: Path, scan: Scan)
         "whatever its risk"
     )
     run.accept(*(finding_of(row)._replace(risk=90) for row in FOUND if row[1] != "BLACKLISTED_IPADDR"))
-    assert severities_in(Outbox(tmp_path / FILE)) == {**MAILS, "low": "critical"}
+    assert severities_in(Outbox(place_in(tmp_path))) == {**MAILS, "low": "critical"}
     run.end()
-    assert severities_in(Outbox(tmp_path / FILE)) == {**MAILS, "low": "critical"}
+    assert severities_in(Outbox(place_in(tmp_path))) == {**MAILS, "low": "critical"}
 
 
 def test_recovery_backfill_and_counts_have_it_too(tmp_path: Path, scan: Scan, outbox: Outbox) -> None:

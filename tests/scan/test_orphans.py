@@ -8,6 +8,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -15,17 +16,19 @@ from sfwebhooks.config.draft import Mistake
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.errors import NotYetError, OutboxBusyError
 from sfwebhooks.events import Scan
-from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.postgres.dsn import Dsn
 from sfwebhooks.pipeline import accept
 from sfwebhooks.scan import recovery
 from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.scan.lifecycle import started
 from sfwebhooks.scan.recovery import replay_scan, report_dead_scans, report_end, running_scans
 from sfwebhooks.screening import Screen
-from tests.builders import NOW, a_finding, a_host_database, a_scan, an_endpoint
+from tests.builders import NOW, PATIENCE, a_finding, a_host_database, a_scan, an_endpoint
 from tests.conftest import sql
 
+#: the tests run on each of them
+STORES = ("sqlite", "postgres")
 TEAM = an_endpoint(events=("all", "!surface_changed"))
 SETTINGS = Settings((TEAM,))
 
@@ -65,8 +68,8 @@ def types_sent(outbox: Outbox) -> list[str]:
 def end(outbox: Outbox, key: str) -> object:
     """A value of the data of the only end."""
     query = f"SELECT json_extract(data, '$.{key}') FROM event WHERE type LIKE 'scan_%' AND type <> 'scan_started'"
-    (row,) = sql(outbox, query)
-    return row[0]
+    ((value,),) = sql(outbox, query)
+    return int(value) if str(value).isdigit() else value  # PostgreSQL extracts texts
 
 
 def test_a_scan_whose_process_died_has_failed(outbox: Outbox, scan: Scan) -> None:
@@ -102,7 +105,7 @@ def test_the_host_knows_better_how_a_scan_ended(
 
 def leave_mark(outbox: Outbox, scan: Scan, mark: str) -> None:
     """Do as the process of a scan that then is gone."""
-    lock = scan_lock(outbox.path, scan.id)
+    lock = outbox.locks.scan(scan.id)
     assert lock.take()
     lock.note(mark)
     lock.release()
@@ -131,7 +134,7 @@ def test_an_end_is_reported_once_however_often_somebody_looks(outbox: Outbox, sc
 
 
 def test_a_scan_that_lives_is_left_alone(outbox: Outbox, scan: Scan) -> None:
-    lock = scan_lock(outbox.path, scan.id)
+    lock = outbox.locks.scan(scan.id)
     lock.take()
     assert report_dead_scans(outbox, SETTINGS) == 0
     lock.release()
@@ -191,7 +194,10 @@ def test_a_scan_that_was_deleted_after_it_had_found_something_was_aborted(
 
 def test_what_was_accepted_and_cannot_be_read_any_more_holds_up_no_end(outbox: Outbox, scan: Scan) -> None:
     accept_some(outbox, scan, 2)
-    sql(outbox, "UPDATE event SET data = 'rubbish' WHERE id = (SELECT min(id) FROM event WHERE type <> 'scan_started')")
+    sql(
+        outbox,
+        "UPDATE event SET data = 'rubbish' WHERE number = (SELECT min(number) FROM event WHERE type <> 'scan_started')",
+    )
     assert report_dead_scans(outbox, SETTINGS) == 1
 
 
@@ -282,7 +288,7 @@ def other(outbox: Outbox, scan: Scan, tmp_path: Path) -> Scan:
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_scan_that_lives_holds_up_no_dead_one(outbox: Outbox, scan: Scan, other: Scan, number: int) -> None:
     living, dead = [(scan, other), (other, scan)][number]
-    lock = scan_lock(outbox.path, living.id)
+    lock = outbox.locks.scan(living.id)
     lock.take()
     assert report_dead_scans(outbox, SETTINGS) == 1
     lock.release()
@@ -323,13 +329,14 @@ def test_a_scan_whose_end_cannot_be_made_is_logged_as_a_bug(
     ]
 
 
+@pytest.mark.sqlite("the file is locked")
 def test_an_outbox_that_cannot_be_written_ends_the_look_at_dead_scans(
     outbox: Outbox, scan: Scan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sfwebhooks.outbox.opening.BUSY_SECONDS", 0.05)
     with closing(sqlite3.connect(outbox.path, isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
-        with closing(Outbox(outbox.path)) as late, pytest.raises(OutboxBusyError):
+        with closing(Outbox(outbox.place)) as late, pytest.raises(OutboxBusyError):
             report_dead_scans(late, SETTINGS)
         writer.execute("ROLLBACK")
     assert report_dead_scans(outbox, SETTINGS) == 1
@@ -348,9 +355,10 @@ def test_a_recovery_that_has_no_time_keeps_what_it_has_accepted_and_says_so(outb
     assert types_sent(outbox) == ["scan_started", "high_risk_event"]
 
 
+@pytest.mark.sqlite("the file's log")
 def test_a_recovery_writes_the_outboxs_log_back(outbox: Outbox, scan: Scan) -> None:
     """A commit of the scan's side does not do it."""
-    with closing(Outbox(outbox.path, accepting=True)) as accepting:
+    with closing(Outbox(outbox.place, accepting=True)) as accepting:
         replay_scan(accepting, SETTINGS, scan)
         with closing(sqlite3.connect(f"{outbox.path.as_uri()}?immutable=1", uri=True)) as file:
             assert file.execute("SELECT count(*) FROM event WHERE type = 'high_risk_event'").fetchone() == (1,)
@@ -370,7 +378,7 @@ def test_one_that_is_being_reported_is_not_taken_for_one_that_runs_with_its_sett
     outbox: Outbox, scan: Scan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A delivery process ends when a scan with other settings runs."""
-    lock = scan_lock(outbox.path, scan.id)
+    lock = outbox.locks.scan(scan.id)
     assert lock.take()
     lock.note("its-mark digest-of-old-settings")
     assert running_scans(outbox) == {scan.id: "digest-of-old-settings"}
@@ -380,3 +388,37 @@ def test_one_that_is_being_reported_is_not_taken_for_one_that_runs_with_its_sett
     assert report_dead_scans(outbox, SETTINGS, stopped={"its-mark"}) == 1
     assert seen == [{scan.id: ""}]
     assert end(outbox, "reason") == "host_stopped", "the mark is kept"
+
+
+@pytest.mark.postgres
+def test_a_scan_that_has_lost_its_lock_is_dead_only_if_it_does_not_take_it_again_soon(
+    outbox: Outbox, scan: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sfwebhooks.outbox.postgres import advisory_locks
+    from sfwebhooks.outbox.postgres.lock_session import open_session, session_of
+
+    monkeypatch.setattr(advisory_locks, "ALIVE_SECONDS", PATIENCE)
+    lock = outbox.locks.scan(scan.id)
+    assert lock.take()
+    session = open_session(cast(Dsn, outbox.place))
+    assert session
+    session.close()
+    assert report_dead_scans(outbox, SETTINGS) == 0
+    assert lock.take()
+    session_of(cast(Dsn, outbox.place)).close()
+    monkeypatch.setattr(advisory_locks, "ALIVE_SECONDS", 0.0)
+    assert report_dead_scans(outbox, SETTINGS) == 1
+
+
+@pytest.mark.postgres
+def test_the_settings_of_a_scan_on_another_machine_end_no_delivery_process_here(
+    outbox: Outbox, scan: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sfwebhooks.outbox.postgres import advisory_locks
+
+    lock = outbox.locks.scan(scan.id)
+    assert lock.take()
+    lock.note("its-mark its-digest")
+    assert running_scans(outbox) == {scan.id: "its-digest"}
+    monkeypatch.setattr(advisory_locks, "MACHINE", "scanner-2")
+    assert running_scans(outbox) == {scan.id: ""}

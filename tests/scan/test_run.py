@@ -21,13 +21,13 @@ from sfwebhooks.config.options import GENERAL_OPTIONS
 from sfwebhooks.config.settings import load_mapping
 from sfwebhooks.delivery.dispatcher import REST_SHARE
 from sfwebhooks.delivery.process import DeliveryProcess, note_service, service_lock
-from sfwebhooks.errors import OutboxBusyError
+from sfwebhooks.errors import HostDatabaseError, OutboxBusyError
 from sfwebhooks.events import finding_id
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.locks import Lock as KernelLock
-from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import LOCKS
+from sfwebhooks.outbox.postgres.dsn import Dsn, Place, local_path
 from sfwebhooks.receive.completeness import Account, CompletenessCheck
 from sfwebhooks.scan.findings import Source
 from sfwebhooks.scan.host_log import LISTENERS, listen, stop_listening
@@ -38,15 +38,20 @@ from sfwebhooks.scan.run import HOST_PATIENCE_SECONDS, ScanRun
 from sfwebhooks.screening import Wanted
 from tests.builders import NOW, PATIENCE, a_finding, a_host_database, a_scan, an_event
 from tests.conftest import Gate, Team, senders, sql
+from tests.stores import BOTH, Locked, place_in
 from tests.threads import waits_for
+
+STORES = BOTH
+pytestmark = pytest.mark.usefixtures("store")
 
 #: seconds that a statement waits for another process's write in these tests
 BUSY = 0.1
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sfwebhooks.outbox.opening.BUSY_SECONDS", BUSY)
+def _impatient(store: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = "postgres.server.LOCK_SECONDS" if isinstance(store, Dsn) else "opening.BUSY_SECONDS"
+    monkeypatch.setattr(f"sfwebhooks.outbox.{seconds}", BUSY)
 
 
 @pytest.fixture
@@ -171,17 +176,11 @@ def fail() -> Iterator[Callable[[], None]]:
     stop_listening(a_scan().id)
 
 
-class Lock:
-    """The outbox, locked by somebody else."""
-
-    def __init__(self, folder: Path) -> None:
-        path = folder / FILE
-        self._sql = sqlite3.connect(path, isolation_level=None, timeout=PATIENCE, check_same_thread=False)
-        self._sql.execute("BEGIN IMMEDIATE")
-
-    def free(self) -> None:
-        self._sql.execute("ROLLBACK")
-        self._sql.close()
+def locked_in(folder: Path) -> Locked:
+    """Lock the outbox of a folder."""
+    found = Locked(place_in(folder))
+    found.lock()
+    return found
 
 
 def test_a_scan_is_reported_from_its_start_to_its_end(host: Callable[..., Host], team: Team) -> None:
@@ -219,7 +218,7 @@ def test_what_is_found_while_the_outbox_is_locked_waits_in_memory(
 ) -> None:
     scan = host()
     team.wait_for(1)
-    lock = Lock(tmp_path)
+    lock = locked_in(tmp_path)
     scan.find(5)
     said.wait_for("events are buffered in memory")
     lock.free()
@@ -272,7 +271,7 @@ def test_a_module_that_fails_while_the_outbox_is_locked_is_reported_later(
 ) -> None:
     scan = host()
     team.wait_for(1)
-    lock = Lock(tmp_path)
+    lock = locked_in(tmp_path)
     scan.find(1)
     said.wait_for("events are buffered in memory")
     fail()
@@ -285,14 +284,14 @@ def test_a_module_that_fails_while_the_outbox_is_locked_is_reported_later(
 def test_that_it_was_locked_is_reported(host: Callable[..., Host], team: Team, tmp_path: Path, said: Said) -> None:
     scan = host()
     team.wait_for(1)
-    lock = Lock(tmp_path)
+    lock = locked_in(tmp_path)
     scan.find(1)
     said.wait_for("events are buffered in memory")
     lock.free()
     said.wait_for("the outbox can be written again")
     scan.finish()
     (warning,) = (one.message for one in team.got if one.message["event_type"] == "resource_warning")
-    assert (warning["data"]["resource"], "database is locked" in warning["data"]["message"]) == ("disk", True)
+    assert (warning["data"]["resource"], "locked" in warning["data"]["message"]) == ("disk", True)
 
 
 @pytest.mark.usefixtures("quick_rounds")
@@ -302,7 +301,7 @@ def test_that_it_was_locked_is_not_reported_each_time(
     scan = host()
     team.wait_for(1)
     for times in (1, 2):
-        lock = Lock(tmp_path)
+        lock = locked_in(tmp_path)
         scan.find(1)
         lock.free()
         said.wait_for("the outbox can be written again", times)
@@ -334,7 +333,7 @@ def test_what_has_no_room_in_memory_comes_from_the_hosts_database(
     assert EVENTS_MAX > 3
     scan = host()
     team.wait_for(1)
-    lock = Lock(tmp_path)
+    lock = locked_in(tmp_path)
     scan.find(10)
     lock.free()
     line = said.wait_for("the outbox can be written again")
@@ -373,8 +372,8 @@ def test_progress_is_reported_between_beginning_and_end(host: Callable[..., Host
 def test_progress_waits_for_the_beginning_while_the_outbox_is_locked(
     host: Callable[..., Host], team: Team, tmp_path: Path, said: Said
 ) -> None:
-    Outbox(tmp_path / FILE, accepting=True).accept([], NOW)
-    lock = Lock(tmp_path)
+    Outbox(place_in(tmp_path), accepting=True).accept([], NOW)
+    lock = locked_in(tmp_path)
     scan = host(progress_interval="0.001s")
     said.wait_for("events are buffered in memory")
     lock.free()
@@ -390,21 +389,21 @@ def test_progress_that_was_looked_up_while_the_scan_ended_is_not_reported(
     wait_for_progress(team)
     scan.finish()
     scan.run._report_progress()  # as the keeper does whose read took long
-    received = sql(Outbox(tmp_path / FILE), "SELECT name FROM delivery ORDER BY number DESC LIMIT 1")
+    received = sql(Outbox(place_in(tmp_path)), "SELECT name FROM delivery ORDER BY number DESC LIMIT 1")
     assert received == [("scan_completed",)]
 
 
 def test_the_log_is_written_back_meanwhile(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit of an event does not do it: it has to be quick."""
     scan, written = host(), threading.Event()
-    monkeypatch.setattr(scan.run._dispatcher.outbox.file, "checkpoint", written.set)
+    monkeypatch.setattr(scan.run._dispatcher.outbox.database, "checkpoint", written.set)
     assert written.wait(PATIENCE)
     scan.finish()
 
 
 def test_the_lock_of_a_scan_says_whose_it_is(host: Callable[..., Host], tmp_path: Path) -> None:
     scan = host()
-    noted = scan_lock(tmp_path / FILE, scan.run.scan.id).noted()
+    noted = Outbox(place_in(tmp_path)).locks.scan(scan.run.scan.id).noted()
     assert noted == f"{own_mark()} {scan.run.terms.settings.digest} {os.getpid()}"
     scan.finish()
 
@@ -426,7 +425,7 @@ def test_no_progress_is_reported_without_any_or_while_the_outbox_is_in_trouble(
         trouble_that_lasts(scan.run, monkeypatch)
     monkeypatch.setattr(scan.run, "_progress", SimpleNamespace(look=lambda now: progress))
     scan.run._report_progress()
-    assert sql(Outbox(tmp_path / FILE), "SELECT name FROM delivery WHERE name = 'scan_progress'") == []
+    assert sql(Outbox(place_in(tmp_path)), "SELECT name FROM delivery WHERE name = 'scan_progress'") == []
     scan.run._trouble = ""
     scan.finish()
 
@@ -444,11 +443,12 @@ def test_progress_waits_while_the_end_is_written(
         assert thread.is_alive(), "it waits"
         scan.run._ended.set()
     thread.join(PATIENCE)
-    assert sql(Outbox(tmp_path / FILE), "SELECT name FROM delivery WHERE name = 'scan_progress'") == []
+    assert sql(Outbox(place_in(tmp_path)), "SELECT name FROM delivery WHERE name = 'scan_progress'") == []
     scan.run._ended.clear()
     scan.finish()
 
 
+@pytest.mark.sqlite("the file is lost")
 def test_progress_after_the_outbox_was_lost_begins_the_scan_in_the_new_one(
     host: Callable[..., Host], team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -459,7 +459,7 @@ def test_progress_after_the_outbox_was_lost_begins_the_scan_in_the_new_one(
     for suffix in ("", "-wal", "-shm"):
         (tmp_path / f"{FILE}{suffix}").unlink(missing_ok=True)
     scan.run._report_progress()
-    assert sql(Outbox(tmp_path / FILE), "SELECT name FROM delivery ORDER BY number")[:1] == [("scan_started",)]
+    assert sql(Outbox(place_in(tmp_path)), "SELECT name FROM delivery ORDER BY number")[:1] == [("scan_started",)]
     scan.finish()
 
 
@@ -491,6 +491,7 @@ def take_away(folder: Path) -> None:
         (folder / f"{FILE}{suffix}").unlink(missing_ok=True)
 
 
+@pytest.mark.sqlite("the file is damaged")
 def test_a_scan_whose_outbox_becomes_corrupt_is_reported_completely(
     host: Callable[..., Host], team: Team, tmp_path: Path, said: Said
 ) -> None:
@@ -511,6 +512,7 @@ def test_a_scan_whose_outbox_becomes_corrupt_is_reported_completely(
     assert list(tmp_path.glob(f"{FILE}.corrupt-*"))
 
 
+@pytest.mark.sqlite("the file is lost")
 def test_a_scan_whose_outbox_is_taken_away_is_reported_completely(
     host: Callable[..., Host], team: Team, tmp_path: Path
 ) -> None:
@@ -541,6 +543,7 @@ def test_one_that_is_taken_away_again_and_again_does_no_harm(
     assert receipt_of(team)["earlier_series"] == {}
 
 
+@pytest.mark.sqlite("the file is damaged")
 def test_nor_is_one_that_is_found_corrupt_at_the_end(
     host: Callable[..., Host], team: Team, tmp_path: Path, said: Said
 ) -> None:
@@ -554,6 +557,7 @@ def test_nor_is_one_that_is_found_corrupt_at_the_end(
     assert_proven(team)
 
 
+@pytest.mark.sqlite("the file is lost")
 def test_an_outbox_that_is_lost_while_the_end_is_prepared_is_begun_again(
     host: Callable[..., Host], team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -576,13 +580,14 @@ def test_an_outbox_that_is_lost_while_the_end_is_prepared_is_begun_again(
     assert (len(calls), found(team), names(team).count("scan_completed")) == (2, expected(scan), 1)
 
 
+@pytest.mark.sqlite("the file's size")
 def test_what_a_full_outbox_refused_is_counted_once_and_said(
     host: Callable[..., Host], team: Team, tmp_path: Path, said: Said
 ) -> None:
     scan = host(outbox_max_mb=1, progress_interval="0")
     scan.find(30, data="x" * 50_000)
     scan.finish()
-    refused = Outbox(tmp_path / FILE).scans.withheld(scan.run.scan.id)["team"]["outbox_full"]
+    refused = Outbox(place_in(tmp_path)).scans.withheld(scan.run.scan.id)["team"]["outbox_full"]
     assert said.wait_for(f"{refused} refused because the outbox was full")
     assert (names(team)[0], names(team)[-1]) == ("scan_started", "scan_completed")
     receipt = receipt_of(team)
@@ -639,14 +644,12 @@ def test_a_scan_whose_outbox_stays_locked_is_reported_by_the_next_process(
 ) -> None:
     scan = host()
     team.wait_for(1)
-    lock = Lock(tmp_path)
+    lock = locked_in(tmp_path)
     scan.find(2)
     scan.finish(ago=HOST_PATIENCE_SECONDS)
-    assert "and 2 events could not be stored; they will be sent by the next process" in said.wait_for(
-        "the end of this scan"
-    )
+    assert "and 2 events could not be stored; the next process reads them" in said.wait_for("the end of this scan")
     lock.free()
-    assert sql(Outbox(tmp_path / FILE), "SELECT id FROM scan WHERE ended IS NULL") == [(scan.run.scan.id,)]
+    assert sql(Outbox(place_in(tmp_path)), "SELECT id FROM scan WHERE ended IS NULL") == [(scan.run.scan.id,)]
 
 
 def test_an_outbox_that_is_locked_for_a_moment_at_the_end_does_not_put_the_end_off(
@@ -670,13 +673,14 @@ def test_an_outbox_that_is_locked_for_a_moment_at_the_end_does_not_put_the_end_o
 # --- its lock is taken away
 
 
+@pytest.mark.sqlite("the files of locks are removed")
 def test_a_scan_whose_lock_was_removed_is_not_taken_for_dead(
     host: Callable[..., Host], tmp_path: Path, said: Said
 ) -> None:
     scan = host()
     (tmp_path / FILE).with_suffix(LOCKS).rename(tmp_path / "removed")  # at once: its keeper writes there
-    said.wait_for("the lock file of this running scan was removed")
-    with closing(Outbox(tmp_path / FILE)) as other:
+    said.wait_for("the lock of this running scan was lost")
+    with closing(Outbox(place_in(tmp_path))) as other:
         assert report_dead_scans(other, scan.run.terms.settings) == 0
     scan.finish()
 
@@ -749,7 +753,7 @@ def test_a_running_scan_sends_politely_and_one_that_ends_as_fast_as_it_can(
 
 def test_the_lock_of_a_scan_is_held_from_its_begin_on(host: Callable[..., Host], tmp_path: Path) -> None:
     scan = host()
-    assert not scan_lock(tmp_path / FILE, scan.run.scan.id).take()
+    assert not Outbox(place_in(tmp_path)).locks.scan(scan.run.scan.id).take()
     scan.finish()
 
 
@@ -763,10 +767,11 @@ def test_no_thread_of_a_scan_keeps_its_process_alive_or_outlives_its_end(host: C
     assert [thread for thread in ours if thread.is_alive()] == []
 
 
+@pytest.mark.sqlite("the file's size")
 def test_a_running_scan_warns_of_an_outbox_that_is_nearly_full(
     host: Callable[..., Host], tmp_path: Path, said: Said
 ) -> None:
-    with closing(Outbox(tmp_path / FILE)) as other:
+    with closing(Outbox(place_in(tmp_path))) as other:
         large = an_event(scan=a_scan("OTHER"), data={"data": "x" * 850_000})
         other.accept([(large, [Wanted("another", large.type)])], NOW)
     scan = host(outbox_max_mb=1)
@@ -777,11 +782,12 @@ def test_a_running_scan_warns_of_an_outbox_that_is_nearly_full(
 # --- its findings
 
 
+@pytest.mark.sqlite("the file's log")
 def test_a_commit_of_a_finding_leaves_the_outboxs_log_to_others(host: Callable[..., Host]) -> None:
     """A checkpoint would hold up the scan."""
     scan = host()
     assert isinstance(scan.run._outbox, Outbox)
-    with scan.run._outbox.file.reading() as connection:
+    with scan.run._outbox.database.reading() as connection:
         assert connection.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
     scan.finish()
 
@@ -789,7 +795,7 @@ def test_a_commit_of_a_finding_leaves_the_outboxs_log_to_others(host: Callable[.
 def test_a_finding_is_committed_when_it_is_accepted(host: Callable[..., Host], tmp_path: Path) -> None:
     scan = host()
     scan.find(1)
-    assert sql(Outbox(tmp_path / FILE), "SELECT name FROM delivery WHERE name <> 'scan_started'") == [
+    assert sql(Outbox(place_in(tmp_path)), "SELECT name FROM delivery WHERE name <> 'scan_started'") == [
         ("high_risk_event",)
     ]
     scan.finish()
@@ -802,7 +808,7 @@ def test_a_finding_is_committed_at_once_after_the_outbox_was_taken_away(
     team.wait_for(1)
     take_away(tmp_path)
     scan.find(1)
-    assert sql(Outbox(tmp_path / FILE), "SELECT name FROM delivery ORDER BY number") == [
+    assert sql(Outbox(place_in(tmp_path)), "SELECT name FROM delivery ORDER BY number") == [
         ("scan_started",),
         ("high_risk_event",),
     ]
@@ -814,7 +820,7 @@ def test_while_the_outbox_is_in_trouble_a_finding_waits_for_nobody(
 ) -> None:
     scan = host()
     team.wait_for(1)
-    lock = Lock(tmp_path)
+    lock = locked_in(tmp_path)
     scan.find(1)
     assert not waits_for(scan.run._flushing, lambda: scan.find(1))
     lock.free()
@@ -846,7 +852,7 @@ def test_trouble_is_logged_once_and_its_time_is_counted_from_its_begin(
     begun = time.monotonic()
     scan = host()
     team.wait_for(1)
-    lock = Lock(tmp_path)
+    lock = locked_in(tmp_path)
     scan.find(1)
     scan.run._flush()
     lock.free()
@@ -869,7 +875,7 @@ def test_errors_of_modules_wait_while_the_outbox_is_in_trouble(
     trouble_that_lasts(scan.run, monkeypatch)
     fail()
     scan.run._report_errors()
-    waiting = sql(Outbox(tmp_path / FILE), "SELECT name FROM delivery WHERE name = 'module_error'")
+    waiting = sql(Outbox(place_in(tmp_path)), "SELECT name FROM delivery WHERE name = 'module_error'")
     scan.run._trouble = ""
     scan.finish()
     assert (waiting, names(team).count("module_error")) == ([], 1)
@@ -905,7 +911,7 @@ def test_errors_of_modules_after_the_outbox_was_lost_begin_the_scan_in_the_new_o
     take_away(tmp_path)
     fail()
     scan.run._report_errors()
-    assert sql(Outbox(tmp_path / FILE), "SELECT name FROM delivery ORDER BY number")[:1] == [("scan_started",)]
+    assert sql(Outbox(place_in(tmp_path)), "SELECT name FROM delivery ORDER BY number")[:1] == [("scan_started",)]
     scan.finish()
 
 
@@ -917,6 +923,7 @@ def test_nothing_of_the_lock_of_a_scan_that_has_ended_is_left(host: Callable[...
     assert list(tmp_path.rglob("scan-*")) == []
 
 
+@pytest.mark.sqlite("the file's descriptors")
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
 def test_no_file_of_the_outbox_is_open_after_the_end(host: Callable[..., Host], team: Team, tmp_path: Path) -> None:
     scan = host()
@@ -926,6 +933,7 @@ def test_no_file_of_the_outbox_is_open_after_the_end(host: Callable[..., Host], 
     assert [link for link in links if link.startswith(str(tmp_path / FILE))] == []
 
 
+@pytest.mark.sqlite("the file is damaged")
 def test_an_outbox_that_can_be_used_again_just_before_the_end_gets_all(
     host: Callable[..., Host], team: Team, tmp_path: Path, said: Said
 ) -> None:
@@ -941,13 +949,14 @@ def test_an_outbox_that_can_be_used_again_just_before_the_end_gets_all(
 def test_an_end_waits_for_an_outbox_that_is_locked(host: Callable[..., Host], team: Team, tmp_path: Path) -> None:
     scan = host()
     team.wait_for(1)
-    lock = Lock(tmp_path)
+    lock = locked_in(tmp_path)
     scan.find(1)
     threading.Timer(3 * BUSY, lock.free).start()
     scan.finish()
     assert (found(team), names(team)[-1]) == (expected(scan), "scan_completed")
 
 
+@pytest.mark.sqlite("the file is damaged")
 def test_an_end_that_cannot_be_stored_says_what_is_lost_and_which_command_sends_it(
     host: Callable[..., Host], tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -957,8 +966,8 @@ def test_an_end_that_cannot_be_stored_says_what_is_lost_and_which_command_sends_
     scan.find(5)
     scan.finish()
     assert (
-        "the end of this scan and 5 events could not be stored; they will be sent by sfwebhooks backfill"
-        f" {scan.run.scan.id} --endpoint NAME: outbox {tmp_path / FILE}"
+        "the end of this scan and 5 events could not be stored; sfwebhooks backfill"
+        f" {scan.run.scan.id} --endpoint NAME reads them from SpiderFoot's database: outbox {tmp_path / FILE}"
     ) in said.wait_for("the end of this scan")
 
 
@@ -970,8 +979,8 @@ def test_an_end_is_not_reported_while_events_before_it_cannot_be_stored(
     trouble_that_lasts(scan.run, monkeypatch)
     monkeypatch.setattr(scan.run, "_flush", lambda *events: None)
     scan.finish()
-    said.wait_for("the end of this scan and 0 events could not be stored; they will be sent by the next process")
-    with closing(Outbox(tmp_path / FILE)) as outbox:
+    said.wait_for("the end of this scan and 0 events could not be stored; the next process reads them")
+    with closing(Outbox(place_in(tmp_path))) as outbox:
         assert [one.id for one in outbox.scans.open_scans()] == [scan.run.scan.id]
 
 
@@ -979,7 +988,7 @@ def test_an_end_is_not_reported_while_events_before_it_cannot_be_stored(
     ("trouble", "ago"),
     [
         (OutboxBusyError("database is locked"), HOST_PATIENCE_SECONDS),  # no time is left
-        (sqlite3.OperationalError("no such table: tbl_scan_instance"), 0.0),  # it will not pass
+        (HostDatabaseError("no such table: tbl_scan_instance"), 0.0),  # it will not pass
     ],
 )
 def test_an_end_that_has_no_time_or_no_hope_is_left_to_the_next_process(
@@ -1000,9 +1009,9 @@ def test_an_end_that_has_no_time_or_no_hope_is_left_to_the_next_process(
     monkeypatch.setattr("sfwebhooks.scan.run.replay_scan", fail)
     scan = host()
     scan.finish(ago)
-    line = said.wait_for("the end of this scan and 0 events could not be stored; they will be sent by the next process")
+    line = said.wait_for("the end of this scan and 0 events could not be stored; the next process reads them")
     assert (len(tried), str(trouble) in line) == (1, True)
-    assert scan_lock(tmp_path / FILE, scan.run.scan.id).take(), "the next process can report it"
+    assert Outbox(place_in(tmp_path)).locks.scan(scan.run.scan.id).take(), "the next process can report it"
 
 
 def test_an_end_is_not_reported_while_a_late_event_is_committed(host: Callable[..., Host], team: Team) -> None:
@@ -1076,7 +1085,7 @@ def delivered_by(
     host: Callable[..., Host], team: Team, tmp_path: Path
 ) -> Iterator[Callable[..., tuple[Host, KernelLock]]]:
     """Begin a scan while a delivery process seems to send; return its lock too: `delivered_by(key=value ...)`."""
-    lock = service_lock(tmp_path / FILE)
+    lock = service_lock(local_path(place_in(tmp_path)))
     assert lock.take()
 
     def begin(**keys: Any) -> tuple[Host, KernelLock]:
@@ -1098,7 +1107,7 @@ def test_while_a_delivery_process_sends_a_scan_has_no_sending_threads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (scan, lock), looked = delivered_by(), threading.Event()
-    monkeypatch.setattr(scan.run._dispatcher.outbox.file, "checkpoint", looked.set)
+    monkeypatch.setattr(scan.run._dispatcher.outbox.database, "checkpoint", looked.set)
     scan.find(3)
     assert looked.wait(PATIENCE)
     assert ([name for name in senders() if name.startswith("webhooks-team")], team.got) == ([], [])

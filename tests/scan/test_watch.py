@@ -20,13 +20,19 @@ from sfwebhooks.events import Scan, WebhookEvent, lifecycle_id, timestamp
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.scan.history import COMPARED_MIN, read_history
-from sfwebhooks.scan.host_database import CONFIG_ROWS, DATABASE
+from sfwebhooks.scan.host_address import DATABASE
+from sfwebhooks.scan.host_file import CONFIG_ROWS
 from sfwebhooks.scan.watch import LOOKED, OVERDUE_LEAST, RUNNING_SECONDS, SETTLE_SECONDS, Watch, look_at_scans
 from sfwebhooks.screening import Wanted
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_host_database, a_scan, add_past_scan, an_event
 from tests.conftest import sql
+from tests.outbox_rows import rows_of
+from tests.stores import BOTH, place_in
 from tests.tiers import slow
+
+STORES = BOTH
+pytestmark = pytest.mark.usefixtures("store")
 
 DAY = 86400.0
 #: midnight of a day, and the time at which its scan is expected
@@ -41,7 +47,7 @@ class Watched:
         self.folder = folder
         self.database = folder / DATABASE
         a_host_database(self.database, a_scan(), "FINISHED")
-        self.outbox = Outbox(folder / FILE)
+        self.outbox = Outbox(place_in(folder))
         self.settings = settings_for(expected, events)
 
     def look(self, now: float, settings: Settings | None = None) -> list[tuple[str, bool]]:
@@ -422,6 +428,7 @@ def test_a_targets_first_scan_has_no_degraded_modules(watched: Watched) -> None:
 # --- histories
 
 
+@pytest.mark.sqlite("each example needs an outbox of its own")
 @slow
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
@@ -463,6 +470,7 @@ def test_over_any_history_each_trouble_begins_and_ends_in_turn(
 # --- who looks, and at what
 
 
+@pytest.mark.sqlite("no outbox is created")
 def test_without_a_subscriber_or_an_expectation_nothing_is_read_or_written(tmp_path: Path) -> None:
     watched = Watched(tmp_path, (), ["high_risk_event"])
     watched.database.write_bytes(b"garbage" * 1000)
@@ -499,7 +507,7 @@ def test_a_mistake_of_one_endpoint_keeps_nothing_from_it(tmp_path: Path) -> None
 
 def test_of_two_processes_that_look_at_once_one_sends(tmp_path: Path) -> None:
     watched = Watched(tmp_path)
-    with closing(Outbox(tmp_path / FILE)) as other:
+    with closing(Outbox(place_in(tmp_path))) as other:
         watched.look(AT - 60)
         seen = {**watched.outbox.watch.all()}
         assert watched.look(AT + 4000) == [("scan_missed", False)]
@@ -588,8 +596,7 @@ def test_states_that_we_never_write_are_replaced(watched: Watched) -> None:
     watched.look(AT - 60)
     for value in ("", "[]", "nul", "{", '{"last_at": [1]}' * 2, "[" * 100_000):
         watched.outbox.close()
-        with closing(sqlite3.connect(watched.folder / FILE)) as connection, connection:
-            connection.execute("UPDATE watch SET data = ?, begun_at = NULL", (value,))
+        rows_of(watched.outbox, "UPDATE watch SET data = ?, begun_at = NULL", value)
         assert watched.look(AT + 10) == []
         assert watched.outbox.watch.all()[LOOKED].checked_at == AT + 10
 
@@ -602,8 +609,7 @@ def test_states_with_garbage_are_replaced_too(watched: Watched, value: str) -> N
     watched.scan("BAD", AT - 500, seconds=60, findings=20, failed=["sfp_a"])
     watched.look(AT)
     watched.outbox.close()
-    with closing(sqlite3.connect(watched.folder / FILE)) as connection, connection:
-        connection.execute("UPDATE watch SET data = ?, begun_at = 1.0", (value,))
+    rows_of(watched.outbox, "UPDATE watch SET data = ?, begun_at = 1.0", value)
     watched.look(AT + 10)
     watched.look(AT + 20)
     assert ("scan_missed", False) in watched.look(AT + DAY + 4000)

@@ -60,8 +60,8 @@ def witness(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Witne
 
 
 @pytest.fixture
-def send(outbox: Outbox, clock: Clock, witness: Witness) -> Callable[..., None]:
-    """Let the queue of the first endpoint make attempts, as in a scan, then ask all commands about it."""
+def attempt(outbox: Outbox, clock: Clock) -> Callable[..., None]:
+    """Let the queue of the first endpoint make attempts, as in a scan."""
 
     def go(found: Settings, steps: int = 1, events: int = 1) -> None:
         endpoint = found.endpoints[0]
@@ -73,6 +73,16 @@ def send(outbox: Outbox, clock: Clock, witness: Witness) -> Callable[..., None]:
             alerting.add_deaths(queue.deaths)
             alerting.look(queue.states, last=True)
         queue.stop(soon())
+
+    return go
+
+
+@pytest.fixture
+def send(attempt: Callable[..., None], outbox: Outbox, witness: Witness) -> Callable[..., None]:
+    """Let it make attempts, then ask all commands about it."""
+
+    def go(found: Settings, steps: int = 1, events: int = 1) -> None:
+        attempt(found, steps, events)
         ask(witness, outbox)
 
     return go

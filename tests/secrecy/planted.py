@@ -18,6 +18,7 @@ QUERY_TOKEN = "queryToken/9f+Lm7=="
 SIGNING = 'signing "text" <& süß/12'
 WHSEC = "whsec_4vytwSG62XD6+6cpNGUOHb/r5CWT9mkhnUw9vOdVWKE="
 WHSK = "whsk_NULkAsEWzEbXbTEMTIDN/i+BuHIXFaHexZzGvJuwNUg5s/EO9WDNB10bztn7J3+vpFeb4AO4tIQphWzLzZLa0Q=="
+PROOF_KEY = "whsk_N9ibNCmFEntgwquBLcddD4/e1WmGQXDO4dTtvgPhKwKgpFNMCQ4++LJK4y42tRygzjs2Zt+DkArFMXH9lmhEng=="
 API_KEY = "apiKey-7c1d55e0b2"
 HEADER = 'headerToken "Vq83"+/nn0'
 BASIC_USER, BASIC_PASSWORD = "basicUser-41dd07", "basicPass:w0rd/+x"
@@ -35,7 +36,7 @@ PROXY_USER, PROXY_PASSWORD = "proxyUser-88aa10", "proxyPass@77/%:xy"
 OWN = (PATH_TOKEN, QUERY_TOKEN, SIGNING, WHSEC, WHSK, API_KEY, HEADER, BASIC_USER, BASIC_PASSWORD, KEY_PASSWORD,
        REDACT_KEY, FROM_FILE, FROM_ENVIRONMENT)  # fmt: skip
 #: with those of an endpoint behind a proxy
-SECRETS = (*OWN, PROXY_USER, PROXY_PASSWORD)
+SECRETS = (*OWN, PROOF_KEY, PROXY_USER, PROXY_PASSWORD)
 VARIABLE = "A_TEAMS_TOKEN"
 BASIC = base64.b64encode(f"{BASIC_USER}:{BASIC_PASSWORD}".encode()).decode()
 PATH = f"/{PATH_TOKEN}/v2/enqueue?v=1&sig={quote(QUERY_TOKEN, safe='')}"
@@ -59,6 +60,7 @@ def section(name: str, place: str, **keys: object) -> str:
         "client_key_password": KEY_PASSWORD,
         "redact": "HUMAN_NAME: hash",
         "redact_key": REDACT_KEY,
+        "proof": None if "format" in keys else PROOF_KEY,
         "metadata__team": "blue",
         "events": "all",
         **keys,

@@ -15,9 +15,11 @@ import pytest
 
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.endpoints import Secret
+from sfwebhooks.outbox.file import SPOOL_FILE
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.spool import TO_FORWARD, Spool
 from sfwebhooks.signing import Request
-from tests.builders import NOW
+from tests.builders import NOW, an_event
 from tests.cli.test_cli import Listening, exchange
 from tests.conftest import put, sql
 from tests.hostile import Hostile
@@ -26,7 +28,10 @@ from tests.secrecy.planted import API_KEY, OWN, PATH, SECRETS, SIGNING, WHSEC, e
 from tests.secrecy.witness import Witness
 from tests.test_docs import COMMANDS
 from tests.test_service import Run
+from tests.test_signing import WHPK
 from tests.tiers import quick_first
+
+ONE_STORE = "test_outbox_on_postgres.py has the secret of a server"
 
 #: command -> arguments, right and wrong ones; {folder} is that of the settings, {id} the id of a dead letter
 ARGUMENTS = {
@@ -59,6 +64,7 @@ ARGUMENTS = {
     "metrics": ["", "--textfile {folder}/x.prom", "--textfile {folder}/none/x.prom", "--config {folder}/wrong.ini"],
     "man": [""],
     "move": ["--endpoint team --to watcher", "--endpoint team --to nobody", "--all --to team"],
+    "move-outbox": ["file:{folder}/token", "env:NOTHING", "", "--undo", "file:{folder}/saved --dry-run"],
     "mute": ["", "--json", "{id}", "{id} --endpoint team --for 1d --json", "nothing", "--endpoint nobody {id}"],
     "pause": ["team --for 1s", "nobody"],
     "preview": ["team", "watcher --event scan_completed", "team --delivery {id}", "team --scan x", "nobody"],
@@ -74,14 +80,21 @@ ARGUMENTS = {
     "service": ["--systemd", "--compose", "--cron", "--systemd --config {folder}/wrong.ini"],
     "show": ["{id}", "--json {id}", "abcdef", "a"],
     "sightings": ["", "--json", "acme.example", "nobody --json"],
+    "spool": ["list", "list --json", "retry", "retry --all", "retry nothing", "drop --all"],
     "test": ["", "team", "nobody", "team --event high_risk_event", "--json", "team --json --event nothing"],
+    "tickets": ["", "--json", "--endpoint nobody", "--forget", "--endpoint team --forget"],
     "status": ["", "--json", "--config {folder}/none", "--config {folder}/wrong.ini"],
     "stats": ["", "--json", "--since x", "--endpoint nobody", "--since 365d"],
+    "web": ["--listen x", "--listen 0.0.0.0:8900", "--listen 192.0.2.1:1",
+            "--config {folder}/none --listen 192.0.2.1:1"],
     "unmute": ["{id}", "{id} --json", "nothing"],
     "uninstall": ["--spiderfoot {folder}"],
     "update": ["team --set timeout=x", "team --secret file:{folder}/token", "watcher --url file:{folder}/token",
                "team --events all", "team --unset url", "team --set header.X-Token=x", "nobody --events all",
                "team --config {folder}/wrong.ini --events all", "team --config {folder}/token --events all"],
+    "verify-scan": ["{folder}/saved --key {folder}", "{folder}/saved --key file:{folder}/token",
+                    "{folder}/raw --key " + WHPK, "{folder}/token --key " + WHPK, "{folder} --key " + WHPK,
+                    "{folder}/none --key " + WHPK, "{folder}/saved --json --key " + WHPK + " --after x"],
     "verify": ["{folder}/saved --endpoint team", "{folder}/saved --secret file:{folder}/token",
                "{folder}/raw --secret x", "{folder}/token --endpoint team", "{folder}/none --secret x",
                "{folder}/webhooks.ini --endpoint team",
@@ -98,15 +111,18 @@ def test_each_command_is_looked_at() -> None:
 def filled(
     plant: Callable[..., Settings],
     hostile: Callable[..., Hostile],
-    send: Callable[..., None],
+    attempt: Callable[..., None],
     settings_folder: Path,
     outbox: Outbox,
 ) -> dict[str, str]:
     """A dead letter, and files in which somebody kept a request; returns what arguments may name."""
     found = plant(hostile(echoing(400)).place)
-    send(found, 1)
+    attempt(found)
     with closing(sqlite3.connect(outbox.path)) as connection, connection:
         connection.execute("UPDATE delivery SET state = 'dead', settled_at = ?", (NOW,))
+    with closing(Spool(settings_folder / SPOOL_FILE)) as spool:
+        spool.outbox.accept([(an_event(1), TO_FORWARD)], NOW)
+        spool.set_aside(an_event(1), "a reason", NOW)
     headers = {
         "X-Token": " ".join(OWN),
         "webhook-id": WHSEC,

@@ -18,7 +18,9 @@ import sfwebhooks
 from sfwebhooks.attempts import Reply
 from sfwebhooks.cli.backfill import Work
 from sfwebhooks.cli.connect import Connecting
+from sfwebhooks.config.applying import Applied
 from sfwebhooks.config.draft import Draft
+from sfwebhooks.config.editing import Edit
 from sfwebhooks.config.file import read_settings
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.dispatcher import Dispatcher
@@ -29,6 +31,12 @@ from sfwebhooks.doctor.installation import Installation
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.events import Batch
 from sfwebhooks.formats import FORMATS, redaction_of, render
+from sfwebhooks.formats.github_issue import TRACKER
+from sfwebhooks.formats.stix import Making
+from sfwebhooks.formats.whole_scan import outline
+from sfwebhooks.inspection.delivery import Detail
+from sfwebhooks.inspection.requests import shown_request
+from sfwebhooks.inspection.status import full_status
 from sfwebhooks.network.http_reader import Head
 from sfwebhooks.network.proxy import Proxy
 from sfwebhooks.network.route import Route
@@ -41,7 +49,9 @@ from sfwebhooks.receive.capture import from_file
 from sfwebhooks.receive.checks import Checks
 from sfwebhooks.receive.received import Received
 from sfwebhooks.scan.backfill import Past
-from sfwebhooks.scan.host_database import HostDatabase, ScanRow
+from sfwebhooks.scan.host_database import HostDatabase
+from sfwebhooks.scan.host_rows import ScanRow
+from sfwebhooks.scan.isolation import SparingScreen
 from sfwebhooks.scan.run import ScanRun
 from sfwebhooks.scan.terms import terms_of
 from sfwebhooks.screening import Screen
@@ -50,10 +60,17 @@ from sfwebhooks.service import Service
 from sfwebhooks.signing import Request, sign
 from sfwebhooks.terminal.output import console
 from sfwebhooks.terminal.stop_signal import StopSignal
+from sfwebhooks.web.idempotency import MadeAnswer
+from sfwebhooks.web.logins import Access, Logins
+from sfwebhooks.web.registered import Registered
+from sfwebhooks.web.site import Site
+from sfwebhooks.web.webhook_edit import NewWebhook
 from tests.builders import NOW, a_delivery, a_scan
 from tests.leaks import leaks
 from tests.secrecy.planted import PATH, SECRETS, proxy_at
 from tests.secrecy.witness import Witness
+
+ONE_STORE = "it is about objects"
 
 ALL = " ".join(SECRETS)
 BATCH = Batch((a_delivery(),))
@@ -80,9 +97,23 @@ def work(found: Settings, folder: Path) -> Work:
     return Work(found.endpoints[0], found, past, Dispatcher(found.endpoints, outbox), Outbox(outbox), stop)
 
 
+def shown_webhooks(found: Settings) -> list[MadeAnswer]:
+    assert found.file
+    known = Registered.at(found.file)
+    assert known.names
+    return [MadeAnswer(201, known.fields(name), {"ETag": known.tag(name)}) for name in known.names]
+
+
 def installation(found: Settings, folder: Path) -> Installation:
     made = Installation(folder, lambda: found)
     assert made.settings is found and made.live
+    return made
+
+
+def site(found: Settings, folder: Path) -> Site:
+    tokens = {Access.OPERATOR: SECRETS[0]}
+    made = Site(folder, folder / FILE, lambda: found, found.file, Logins(tokens), ("127.0.0.1", 8900))
+    assert made.settings() is found
     return made
 
 
@@ -91,9 +122,16 @@ HOLDERS: dict[str, Callable[[Settings, Path], Any]] = {
     "Settings": lambda found, folder: found,
     "Endpoint": lambda found, folder: [dataclasses.replace(one, name="other") for one in found.endpoints],
     "Screen": lambda found, folder: Screen(found.endpoints),
+    "SparingScreen": lambda found, folder: SparingScreen(found.endpoints),
     "Draft": draft,
+    "Applied": lambda found, folder: Applied(Edit("team", {"secret": ALL}), ALL, found, found),
+    "NewWebhook": lambda found, folder: NewWebhook.model_validate(
+        {"url": f"https://a.test/{ALL}", "secret": ALL, "settings": {"api_key": ALL}}
+    ),
+    "MadeAnswer": lambda found, folder: shown_webhooks(found),
     "Entry": lambda found, folder: draft(found, folder)[1],
     "Content": lambda found, folder: [render(BATCH, one) for one in found.endpoints],
+    "Making": lambda found, folder: [Making(outline(BATCH), one) for one in found.endpoints],
     "Request": lambda found, folder: request(found),
     "Proxy": lambda found, folder: Proxy.of(Secret(proxy_at("http://127.0.0.1:1"))),
     "Route": lambda found, folder: [Route.to(dataclasses.replace(found.endpoints[0], proxy=proxy))
@@ -117,9 +155,14 @@ HOLDERS: dict[str, Callable[[Settings, Path], Any]] = {
     "Head": lambda found, folder: Head.read(f"HTTP/1.1 400 {ALL}\r\nX-Echo: {ALL}\r\n"),
     "Format": lambda found, folder: FORMATS,
     "Handshake": lambda found, folder: FORMATS["cloudevents"].handshake,
+    "Tracker": lambda found, folder: TRACKER,
     "Checks": lambda found, folder: Checks(SECRETS, SECRETS[0]),
     "Received": lambda found, folder: Received(NOW, PATH, request(found).headers, ALL.encode(), (), ""),
     "Rules": lambda found, folder: [redaction_of(one) for one in found.endpoints],
+    "ShownRequest": lambda found, folder: [shown_request(BATCH, one, None) for one in found.endpoints],
+    "Detail": lambda found, folder: [Detail(cast(Any, None), (), BATCH.deliveries[0], one) for one in found.endpoints],
+    "Site": lambda found, folder: site(found, folder),
+    "FullStatus": lambda found, folder: full_status(found, folder / FILE),
     "Captured": lambda found, folder: from_file(f"POST {PATH} HTTP/1.1\nX-Token: {ALL}\n\n{ALL}".encode()),
 }  # fmt: skip
 

@@ -42,7 +42,10 @@ from tests.secrecy.planted import (
     written,
 )
 from tests.secrecy.witness import Witness
+from tests.stores import BOTH
 from tests.tiers import quick_first
+
+STORES = BOTH
 
 ALL = " ".join(SECRETS)
 #: a name whose address is that of cloud metadata; in a URL that address would be a mistake

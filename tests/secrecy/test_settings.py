@@ -11,6 +11,7 @@ import pytest
 from sfwebhooks.config.endpoint import NAME
 from sfwebhooks.config.options import GENERAL_OPTIONS, OPEN_OPTIONS, all_options
 from sfwebhooks.config.settings import load
+from tests.rows import in_one
 from tests.secrecy.planted import API_KEY, BASIC, PATH, SECRETS, WATCHER, proxy_at, section, written
 from tests.secrecy.witness import Witness
 from tests.tiers import quick_first
@@ -41,7 +42,7 @@ def see(settings_folder: Path, witness: Witness) -> Callable[..., None]:
     return look
 
 
-@pytest.mark.parametrize("place", PLACES)
+@in_one("place", PLACES)
 @pytest.mark.parametrize("key", quick_first(KEYS, 8))
 def test_a_secret_is_the_value_of_another_key(see: Callable[..., None], key: str, place: str) -> None:
     for value in VALUES:

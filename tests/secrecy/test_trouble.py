@@ -19,7 +19,7 @@ from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.maintenance import Maintenance
 from sfwebhooks.demo.certificates import Authority
 from sfwebhooks.endpoints import Endpoint, Secret
-from sfwebhooks.outbox import file, opening, queue
+from sfwebhooks.outbox import opening, queue, set_aside
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.schema import VERSION
@@ -34,6 +34,8 @@ from tests.secrecy.planted import API_KEY, KEY_PASSWORD, SECRETS, echoing, proxy
 from tests.secrecy.witness import Witness
 from tests.threads import until
 from tests.tiers import quick_first
+
+ONE_STORE = "it is about the file"
 
 # --- bugs
 
@@ -155,7 +157,7 @@ def test_the_outbox_is_in_trouble(
     monkeypatch: pytest.MonkeyPatch,
     harm: Callable[[Path], contextlib.AbstractContextManager[None]],
 ) -> None:
-    for module in (file, opening):
+    for module in (set_aside, opening):
         monkeypatch.setattr(module, "BUSY_SECONDS", 0.05)
     found = replace(plant(hostile(echoing(400)).place), drain_timeout=0.5)
     scan = a_scan(database=str(tmp_path / "spiderfoot.db"))

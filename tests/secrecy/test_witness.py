@@ -21,12 +21,14 @@ from sfwebhooks.health import Health
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.queue import Result
+from sfwebhooks.outbox.results import Result
 from sfwebhooks.retry import Settlement, State
 from sfwebhooks.screening import Wanted
 from tests.builders import NOW, an_event, claim_one
 from tests.secrecy.planted import API_KEY as SECRET
 from tests.secrecy.witness import Witness, watching
+
+ONE_STORE = "it is about the file"
 
 
 @dataclass

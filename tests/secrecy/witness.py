@@ -54,7 +54,10 @@ class Witness:
         for path in self.folder.glob(f"{FILE}*"):
             with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(path)) as sql:
                 for (table,) in sql.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-                    self.seen.append((f"table {table}", repr(sql.execute(f"SELECT * FROM {table}").fetchall())))
+                    rows = sql.execute(f"SELECT * FROM {table}").fetchall()
+                    # of ids and hashes in hexadecimal digits, ten characters are not equal to a secret's by chance
+                    texts = [[one.hex() if isinstance(one, bytes) else one for one in row] for row in rows]
+                    self.seen.append((f"table {table}", repr(texts)))
         for path in self.folder.rglob("*"):
             content = path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
             self.seen.append((f"file {path.name}", f"{path.name} {content}"))

@@ -15,6 +15,8 @@ from sfwebhooks.retry import State
 from tests.builders import an_event
 from tests.filled import put_event, send
 
+ONE_STORE = "it is about the look of tables"
+
 
 @pytest.fixture
 def narrow(
