@@ -15,11 +15,13 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
-from sfwebhooks.errors import OutboxBusyError, PoolerError
+from sfwebhooks.errors import OutboxBusyError, OutboxError, PoolerError
 from sfwebhooks.outbox.postgres.dsn import Dsn
 from sfwebhooks.outbox.postgres.forking import closed_in_children
 from sfwebhooks.system import POLL_IN, POLL_OUT, Poll
 
+#: the oldest version that is supported, as PostgreSQL numbers it: the first that ends sessions whose client is gone
+VERSION_LEAST = 140000
 #: seconds until a connection is established
 CONNECT_SECONDS = 5
 #: how this side finds out that the server's machine is gone (postgresql.org/docs/current/libpq-connect.html)
@@ -48,6 +50,17 @@ def connected(dsn: Dsn) -> psycopg.Connection[Any]:
         return made
     except psycopg.Error as error:
         raise OutboxBusyError(f"outbox {dsn} cannot be reached: {first_line(error)}") from error
+
+
+def check_version(connection: psycopg.Connection[Any], dsn: Dsn) -> None:
+    """Check that a server is not too old.
+
+    Raises:
+        OutboxError: it is.
+    """
+    if connection.info.server_version < VERSION_LEAST:
+        version = connection.info.parameter_status("server_version")
+        raise OutboxError(f"outbox {dsn}: PostgreSQL {version} is too old; expected {VERSION_LEAST // 10000} or later")
 
 
 def exchanged(pg: pq.abc.PGconn, query: str, values: Sequence[object], seconds: float) -> list[Row]:

@@ -21,7 +21,7 @@ from typing import Callable
 import psycopg
 
 from sfwebhooks.errors import NO_MEMORY, OutboxBusyError, OutboxError, ShortageError, is_shortage
-from sfwebhooks.outbox.postgres.connecting import Row, check_pooler, connected, exchanged, first_line
+from sfwebhooks.outbox.postgres.connecting import Row, check_pooler, check_version, connected, exchanged, first_line
 from sfwebhooks.outbox.postgres.dsn import SCHEMA, Dsn
 from sfwebhooks.outbox.postgres.identity import note_log_end
 from sfwebhooks.system import POLL_IN, Poll, uptime
@@ -41,14 +41,13 @@ UNUSED_SECONDS = 10.0
 UNUSED = "closed"
 #: where processes name the locks that they want
 WANTED = "sfwebhooks_wanted"
-#: how the server finds out that the machine of this process is gone
+#: how the server finds out that the machine of this process is gone, or the process stopped
 SERVER = (
     "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;"
     f" SET tcp_user_timeout = '{SILENT_SECONDS}s'; SET synchronous_commit = off; SET statement_timeout = '5s';"
-    " SET lock_timeout = '3s'"
+    f" SET lock_timeout = '3s'; SET idle_session_timeout = '{SILENT_SECONDS}s';"
+    " SET client_connection_check_interval = '5s'"
 )
-#: from PostgreSQL 14 on: also ends the session of a process that is stopped
-SERVER_14 = f"SET idle_session_timeout = '{SILENT_SECONDS}s'; SET client_connection_check_interval = '5s'"
 #: the process of the server, whether that is a standby, and how far its log is on its disk
 PID = (
     "SELECT pg_backend_pid(), pg_is_in_recovery(), CASE WHEN pg_is_in_recovery() THEN 0"
@@ -96,10 +95,11 @@ class LockSession:
         #: when it was used last
         self.wanted_at = uptime()
         try:
+            check_version(self._connection, dsn)
             self._server_pid = self._pid()
             if self._server_pid != self._pg.backend_pid:
                 check_pooler(dsn, self._pid)
-            self._ask_all(SERVER, *([SERVER_14] if self._pg.server_version >= 140000 else []))
+            self._ask_all(SERVER)
             if "search_path" not in dsn.parts.get("options", ""):
                 self.ask(f"SET search_path = {SCHEMA}")
             self._thread = threading.Thread(target=self._live, name="webhooks-locks", daemon=True)

@@ -24,7 +24,7 @@ from sfwebhooks.errors import DiskFullError, OutboxBusyError, OutboxError, Rejec
 from sfwebhooks.outbox.database import InsertGroup, SettleGroup, Whole
 from sfwebhooks.outbox.postgres import identity
 from sfwebhooks.outbox.postgres.advisory_locks import AdvisoryLocks
-from sfwebhooks.outbox.postgres.connecting import CONNECT_SECONDS, failures
+from sfwebhooks.outbox.postgres.connecting import CONNECT_SECONDS, check_version, failures
 from sfwebhooks.outbox.postgres.dsn import SCHEMA, Dsn
 from sfwebhooks.outbox.postgres.forking import closed_in_children
 from sfwebhooks.outbox.postgres.group import insert_group
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from sfwebhooks.outbox.file import Storage
 
 log = logging.getLogger("spiderfoot.webhooks")
-#: the oldest version that is supported, as PostgreSQL numbers it
-VERSION_LEAST = 130000
 #: seconds that a write waits for the one of another process
 LOCK_SECONDS = 1
 #: seconds for a statement, and for one of a command, which may read much
@@ -70,7 +68,7 @@ PLANNING = """
 #: answer, for which there are no keepalives, and behind whose transaction all others would wait
 KEEPALIVES = (
     "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 3; SET tcp_keepalives_count = 3;"
-    " SET tcp_user_timeout = '10s';"
+    " SET tcp_user_timeout = '10s'; SET client_connection_check_interval = '5s';"
 )
 #: the sizes of our tables with all that belongs to them, as far as they are full: a table of which rows were deleted
 #: keeps its size. A row has a header, a pointer, and is aligned
@@ -83,8 +81,6 @@ SIZE = """
         FROM pg_class WHERE relkind = 'r' AND relnamespace = $1
     ) its
 """
-#: from this version on the server looks whether the client of a statement is still there, so often in seconds
-CHECKING, CHECK_SECONDS = 140000, 5
 #: seconds between two measurements
 MEASURE_SECONDS = 1.0
 #: SQLSTATEs, or how they begin, after which the same call may succeed, and those of a full disk
@@ -293,9 +289,7 @@ class Server:
         )
         closed_in_children(connection)
         try:
-            if connection.info.server_version < VERSION_LEAST:
-                version = connection.info.parameter_status("server_version")
-                raise OutboxError(f"outbox {self.dsn}: PostgreSQL {version} is too old; expected 13 or later")
+            check_version(connection, self.dsn)
             session = ServerSession(connection)
             connection.prepared_max = PREPARED_MAX
             seconds = LISTING_SECONDS if self._listing else STATEMENT_SECONDS
@@ -308,8 +302,6 @@ class Server:
             }
             given = " ".join(f"SET {name} = '{limit}s';" for name, limit in limits.items())
             connection.execute(f"{PLANNING} {KEEPALIVES} {path} {given} SET client_min_messages = warning".encode())
-            if connection.info.server_version >= CHECKING:
-                connection.execute(f"SET client_connection_check_interval = '{CHECK_SECONDS}s'".encode())
             self._make_tables(session)
             known = identity.check(session, self.dsn, self._listing)
             if known != self._identity:

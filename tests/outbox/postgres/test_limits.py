@@ -16,7 +16,7 @@ LIMITS = {
     "server.ACCEPT_SECONDS": 5.0,
     "server.MEASURE_SECONDS": 1.0,
     "server.PREPARED_MAX": 400,
-    "server.VERSION_LEAST": 130000,
+    "connecting.VERSION_LEAST": 140000,
     "group.MOST": 250,
     "group.BYTES_MOST": 8_000_000,
     "partitions.BITS": 32,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import signal
 import socket
 import threading
@@ -22,10 +23,11 @@ from sfwebhooks.errors import OutboxBusyError, OutboxError, RejectedError, Unrea
 from sfwebhooks.outbox.claim import NEXT_UNTOUCHED, NUMBERED, SELECT_UNTOUCHED, Limits
 from sfwebhooks.outbox.file import Storage
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.postgres import identity
+from sfwebhooks.outbox.postgres import connecting, identity
 from sfwebhooks.outbox.postgres.dialect import translated
 from sfwebhooks.outbox.postgres.dsn import Dsn
 from sfwebhooks.outbox.postgres.identity import note_log_end
+from sfwebhooks.outbox.postgres.lock_session import LockSession
 from sfwebhooks.outbox.records import SELECT_RECORD
 from sfwebhooks.outbox.results import Result
 from sfwebhooks.outbox.rows import OF_ALL_DELIVERIES
@@ -324,6 +326,18 @@ def test_the_address_can_name_another_schema(postgres: Postgres, tmp_path: Path)
             assert (ours.scans.tallies()["waiting"], its.scans.tallies()["waiting"]) == (2, 1)
             with ours.database.writing():  # each schema has its own writer
                 put(its, 2)
+
+
+def test_a_server_that_is_too_old_is_refused_by_statements_and_by_locks(
+    postgres_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connecting, "VERSION_LEAST", 990000)
+    place = Dsn(postgres_dsn, tmp_path)
+    words = re.escape(f"outbox {place}: PostgreSQL ") + r"\d[\d.]+ .*is too old; expected 99 or later"
+    with closing(Outbox(place)) as outbox, pytest.raises(OutboxError, match=words):
+        outbox.scans.tallies()
+    with pytest.raises(OutboxError, match=words):
+        LockSession(place)
 
 
 def test_tables_of_a_newer_version_are_not_touched(outbox: Outbox) -> None:
