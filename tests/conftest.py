@@ -255,6 +255,19 @@ def _own_home(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _own_threads() -> Iterator[None]:
+    """A test leaves no thread of ours but sessions with a server, which end by themselves: that of a scan would report
+    for the scans of other tests, which have its id."""
+    before = {*threading.enumerate()}
+    yield
+    ours = [one for one in threading.enumerate() if one.name.startswith("webhooks-")]
+    begun = [one for one in ours if one not in before and one.name != "webhooks-locks"]
+    for one in begun:
+        one.join(PATIENCE)
+    assert [one.name for one in begun if one.is_alive()] == []
+
+
+@pytest.fixture(autouse=True)
 def _own_store(request: pytest.FixtureRequest) -> Iterator[None]:
     """A file for each test that is about one, while a fixture of its module has a database."""
     if ADDRESS not in os.environ or not request.node.get_closest_marker("sqlite"):

@@ -81,6 +81,15 @@ class Scanning:
         self.finish_in_host(status)
         self.run.end(error)
 
+    def vanish(self) -> None:
+        """End our threads as if the process were gone, but for the lock of the scan: nothing is reported."""
+        run = self.run
+        assert run
+        run._ended.set()
+        run._keeper.join(PATIENCE)
+        assert run._dispatcher.stop(PATIENCE)
+        run._intake.close(PATIENCE)
+
     def finish_in_host(self, status: str = "FINISHED") -> None:
         """Let the host have the end."""
         with closing(self._writing()) as connection, connection:

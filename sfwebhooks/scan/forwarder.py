@@ -121,7 +121,7 @@ class Forwarder:
             with suppress(OutboxError):
                 is_empty = is_deleted(self.spool.path) or self.spool.is_empty([*self._late])
                 has_tried = self._tries > before + 1  # the first one may have begun before
-                if is_empty or (has_tried and self.trouble and not everything):
+                if is_empty or self._is_off or (has_tried and self.trouble and not everything):
                     return
             self._stopping.wait(LOOK_SECONDS)
 
@@ -138,6 +138,11 @@ class Forwarder:
             if self.spool.lock.take():
                 while self.step() and time.monotonic() < deadline:
                     pass
+
+    @property
+    def _is_off(self) -> bool:
+        """Whether nobody would get what is forwarded, so that it waits for other settings."""
+        return self._settings.enabled is False or not (self._settings.endpoints or self._settings.is_complete)
 
     @property
     def has_work(self) -> bool:
@@ -286,8 +291,8 @@ class Forwarder:
             OutboxError: the spool or the server cannot be used; what was not forwarded stays.
         """
         with self._guard:
-            if self._settings.enabled is False or not (self._settings.endpoints or self._settings.is_complete):
-                return False  # nobody would get them
+            if self._is_off:
+                return False
             self._late = {scan_id: its for scan_id, its in self._late.items() if its[0] > time.monotonic()}
             has_worked = self._isolation.works
             found = self.spool.first(GROUP_MAX, [*self._late])

@@ -139,9 +139,9 @@ def test_one_is_dropped_only_after_its_scan(tmp_path: Path, team: Team, cli: Cal
     scan.find(1)
     add_odd(scan, 1)
     configure(scan, team)
-    assert scan.run
-    scan.run._intake.close(5.0)
+    scan.vanish()
     settings = load(tmp_path / "webhooks.ini")
+    assert scan.run
     lock = scan.run._lock
     assert lock.held
     assert cli("drain").code == 0

@@ -27,6 +27,12 @@ def _quick_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sfwebhooks.outbox.postgres.lock_session.AGAIN_SECONDS", 0.05)
 
 
+@pytest.fixture
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host kills the scan's process soon."""
+    monkeypatch.setattr("sfwebhooks.scan.run.HOST_PATIENCE_SECONDS", 3.0)
+
+
 def general(dsn: str) -> str:
     return f"outbox = {dsn}\nspool = none"
 
@@ -68,7 +74,11 @@ def test_findings_wait_in_memory_while_the_server_is_away(
 
 
 def test_a_scan_that_never_reaches_the_server_ends_and_says_what_sends_it(
-    tmp_path: Path, own_server: Postgres, team: Team, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    own_server: Postgres,
+    team: Team,
+    caplog: pytest.LogCaptureFixture,
+    short_patience: None,
 ) -> None:
     scan = a_scan_of(tmp_path, own_server.dsn("hooks"), team)
     with stopped(own_server):
@@ -81,7 +91,7 @@ def test_a_scan_that_never_reaches_the_server_ends_and_says_what_sends_it(
 
 
 def test_a_scan_that_ends_without_the_server_is_completed_by_another_process(
-    tmp_path: Path, own_server: Postgres, team: Team, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, own_server: Postgres, team: Team, monkeypatch: pytest.MonkeyPatch, short_patience: None
 ) -> None:
     scan = a_scan_of(tmp_path, own_server.dsn("hooks"), team)
     scan.begin()

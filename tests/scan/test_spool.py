@@ -65,10 +65,13 @@ def numbers(team: Team, scan: Scanning) -> list[int]:
 
 
 def spoil_file(path: Path) -> None:
-    """Overwrite all pages of a file that others have open."""
-    with closing(sqlite3.connect(path)) as connection:
+    """Overwrite all pages of a file that others have open, and let them forget those that they know."""
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=PATIENCE)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    path.write_bytes(b"garbage!" * (path.stat().st_size // 8))
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("PRAGMA user_version = 7")
+        path.write_bytes(b"garbage!" * (path.stat().st_size // 8))
+        connection.execute("COMMIT")  # the first page is right again, in the log
 
 
 def a_forwarder(scan: Scanning) -> Forwarder:
@@ -229,9 +232,7 @@ def test_a_server_that_lost_a_scan_learns_of_it_again(tmp_path: Path, postgres: 
         scan.find(2)
         team.wait_for(3)
         scan.configure(f"outbox = {new}\nspool = sqlite", team=f"url = {team.url}\nevents = all, !surface_changed")
-        assert scan.run
-        scan.run._dispatcher.stop(0.5)
-        scan.run._intake.close(0.5)
+        scan.vanish()
         settings = load(tmp_path / "webhooks.ini")
         with closing(Spool(tmp_path / SPOOL_FILE)) as spool:
             only_here = event_of_finding(a_finding(hash="other"), scan.scan, "")
@@ -311,8 +312,7 @@ def test_a_scan_that_was_stopped_with_its_host_is_reported_as_aborted(
     scan = a_scan_of(tmp_path, "postgresql://scanner@127.0.0.1:9/hooks", team)
     run = scan.begin()
     scan.find(2)
-    run._ended.set()
-    run._intake.close(5.0)
+    scan.vanish()
     run._lock.release()
     scan.configure(f"outbox = {postgres_dsn}\nspool = sqlite", team=f"url = {team.url}\nevents = all, !surface_changed")
     forwarder = a_forwarder(scan)

@@ -31,9 +31,10 @@ from tests.receivers.trackers import ServiceNow, Tracker
 from tests.receivers.vendor import Answer, Asked, Interruptible, serve
 from tests.scan.test_survey import killed_after
 from tests.scan.test_tickets import DAY, TRACKERS, Life
+from tests.stores import BOTH
 from tests.tiers import quick_first
 
-ONE_STORE = "not tried on a server yet"
+STORES = BOTH
 
 SCANS = 30
 NAMES = [f"finding-{letter}" for letter in "abcde"]
@@ -262,7 +263,7 @@ UNITS = ["finding", "finding", "type", "scan", *["finding"] * 15]
 HISTORIES = [pytest.param(unit, seed) for seed, unit in enumerate(UNITS, 1)]
 
 
-@pytest.mark.parametrize(("unit", "seed"), quick_first(HISTORIES, quick=0, slow_ones=3))
+@pytest.mark.parametrize(("unit", "seed"), quick_first(HISTORIES, quick=0, slow_ones=2))
 def test_after_any_history_there_is_one_open_ticket_for_each_finding_that_is_there(
     unit: str, seed: int, tmp_path: Path, outbox: Outbox, clock: Clock, tracker: Interruptible, new_queue: Start
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,8 +16,8 @@ from sfwebhooks.cli import main
 from sfwebhooks.config.settings import load
 from sfwebhooks.events import lifecycle_id
 from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.locks import FileLocks
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.postgres.dsn import Place
 from sfwebhooks.outbox.scan_list import ScanList
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
@@ -30,9 +29,10 @@ from tests.conftest import Team
 from tests.filled import begin, end, put, put_event, send
 from tests.processes import Process
 from tests.scanning import Scanning, lines
+from tests.stores import BOTH, Locked, place_in
 from tests.web.serving import Web, served
 
-ONE_STORE = "on a server a killed scan counts as running for a minute"
+STORES = BOTH
 SECRET = "Tr0ub4dor&3"
 #: ids of the scans, in the order in which they began
 FINISHED, ABORTED, FAILED, KILLED, DEAD, RUNNING = (
@@ -65,7 +65,7 @@ def killed(folder: Path, id: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder(shared_store: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A data folder with scans that ended in each way; the last one is running."""
     folder, team = tmp_path_factory.mktemp("scans"), Team()
     everything = "all, !surface_changed, !system_alert"
@@ -125,7 +125,7 @@ def test_a_scan_is_listed_with_what_became_of_it_the_last_one_first(web: Web) ->
 
 
 def test_the_counts_of_a_scan_are_those_of_its_deliveries(web: Web, folder: Path) -> None:
-    with closing(Outbox(folder / FILE, listing=True)) as outbox:
+    with closing(Outbox(place_in(folder), listing=True)) as outbox:
         for one in page(web)["items"]:
             assert one["deliveries"] == outbox.scans.tallies(one["scan"])
             assert sum(one["deliveries"].values()) > 0
@@ -203,7 +203,7 @@ def test_a_scan_that_failed_says_why(web: Web) -> None:
 def test_a_receipt_is_the_one_that_the_endpoint_got(web: Web, folder: Path) -> None:
     receipts = web.client.get(f"/v1/scans/{FINISHED}/receipt").json()
     assert set(receipts) == {"team", "all", "ends"}
-    with closing(Outbox(folder / FILE, listing=True)) as outbox:
+    with closing(Outbox(place_in(folder), listing=True)) as outbox:
         for name, receipt in receipts.items():
             sent = next(
                 outbox.listing.delivery(one.id)
@@ -234,11 +234,11 @@ def test_without_a_token_nothing_is_said(web: Web, path: str) -> None:
 # --- what a viewer sees
 
 
-def test_a_viewer_does_not_see_what_a_chat_would_not_either(tmp_path: Path) -> None:
+def test_a_viewer_does_not_see_what_a_chat_would_not_either(store: Place, tmp_path: Path) -> None:
     scan = a_scan()
     found = {"event_type": "PASSWORD_COMPROMISED", "data": f"jane@acme.example:{SECRET}", "severity": "high"}
     change = {"total": 1, "by_type": {"PASSWORD_COMPROMISED": 1}, "items": [found]}
-    with closing(Outbox(tmp_path / FILE)) as outbox:
+    with closing(Outbox(store)) as outbox:
         begin(outbox, scan)
         data = {**scan.about, "message": "1 new", "new": change, "error": f"login failed: {found['data']}"}
         put_event(outbox, an_event(id=lifecycle_id(scan.id, "surface"), type="surface_changed", data=data))
@@ -254,9 +254,9 @@ def test_a_viewer_does_not_see_what_a_chat_would_not_either(tmp_path: Path) -> N
 # --- many scans, and steps
 
 
-def test_of_ten_thousand_scans_each_page_has_the_next_ones(tmp_path: Path) -> None:
+def test_of_ten_thousand_scans_each_page_has_the_next_ones(store: Place, tmp_path: Path) -> None:
     (tmp_path / "webhooks.ini").write_text("[webhooks.team]\nurl = http://127.0.0.1:9\n")
-    with closing(Outbox(tmp_path / FILE)) as outbox, outbox.database.writing() as sql:
+    with closing(Outbox(store)) as outbox, outbox.database.writing() as sql:
         sql.executemany(
             "INSERT INTO scan VALUES (?, ?, 'n', 'acme.example', 'INTERNET_NAME', '4.4.0', '/db', ?, 'scan_completed')",
             ((number, f"S{number:05}", NOW + number) for number in range(1, 10_001)),
@@ -271,10 +271,10 @@ def test_of_ten_thousand_scans_each_page_has_the_next_ones(tmp_path: Path) -> No
         assert found == [f"S{number:05}" for number in range(10_000, 0, -1)]
 
 
-def test_a_scan_of_many_steps_has_the_last_ones_and_its_progress_in_a_few(tmp_path: Path) -> None:
+def test_a_scan_of_many_steps_has_the_last_ones_and_its_progress_in_a_few(store: Place, tmp_path: Path) -> None:
     scan = a_scan()
     (tmp_path / "webhooks.ini").write_text("[webhooks.team]\nurl = http://127.0.0.1:9\n")
-    with closing(Outbox(tmp_path / FILE)) as outbox:
+    with closing(Outbox(store)) as outbox:
         begin(outbox, scan)
         for number in range(1, 1001):
             data = {**scan.about, "number": number, "events_by_severity": {"info": number}, "events_found": number}
@@ -294,6 +294,7 @@ def test_a_scan_of_many_steps_has_the_last_ones_and_its_progress_in_a_few(tmp_pa
 # --- an outbox that is missing, locked, damaged
 
 
+@pytest.mark.sqlite("no outbox is created")
 def test_without_an_outbox_there_is_no_scan(tmp_path: Path) -> None:
     (tmp_path / "webhooks.ini").write_text("[webhooks.team]\nurl = http://127.0.0.1:9\n")
     with served(tmp_path, "--read-only") as web:
@@ -302,16 +303,18 @@ def test_without_an_outbox_there_is_no_scan(tmp_path: Path) -> None:
         assert not (tmp_path / FILE).exists()
 
 
-def test_while_another_process_writes_scans_can_be_read(tmp_path: Path) -> None:
+def test_while_another_process_writes_scans_can_be_read(store: Place, tmp_path: Path) -> None:
     (tmp_path / "webhooks.ini").write_text("[webhooks.team]\nurl = http://127.0.0.1:9\n")
-    with closing(Outbox(tmp_path / FILE)) as outbox:
+    with closing(Outbox(store)) as outbox:
         begin(outbox, a_scan())
-    with served(tmp_path, "--no-deliver") as web, closing(sqlite3.connect(tmp_path / FILE)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    other = Locked(store)
+    with served(tmp_path, "--no-deliver") as web:
+        other.lock()
         assert [one["scan"] for one in page(web)["items"]] == ["5C4A0001"]
-        other.execute("ROLLBACK")
+        other.free()
 
 
+@pytest.mark.sqlite("the file is damaged")
 def test_an_outbox_that_is_no_database_is_a_problem_and_stays_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "webhooks.ini").write_text("[webhooks.team]\nurl = http://127.0.0.1:9\n")
     (tmp_path / FILE).write_bytes(b"not a database at all" * 1000)
@@ -324,10 +327,11 @@ def test_an_outbox_that_is_no_database_is_a_problem_and_stays_as_it_is(tmp_path:
     assert (tmp_path / FILE).read_bytes().startswith(b"not a database")
 
 
-def test_damaged_rows_are_left_out(tmp_path: Path) -> None:
+@pytest.mark.sqlite("a column of PostgreSQL has values of one type")
+def test_damaged_rows_are_left_out(store: Place, tmp_path: Path) -> None:
     (tmp_path / "webhooks.ini").write_text("[webhooks.team]\nurl = http://127.0.0.1:9\n")
     whole, scan = a_scan("WHOLE001"), a_scan()
-    with closing(Outbox(tmp_path / FILE)) as outbox:
+    with closing(Outbox(store)) as outbox:
         for one in (whole, scan):
             begin(outbox, one)
             data = {**one.about, "message": "x"}
@@ -352,10 +356,10 @@ def test_damaged_rows_are_left_out(tmp_path: Path) -> None:
         )
 
 
-def test_a_scan_that_is_known_by_its_id_only_is_not_listed(tmp_path: Path) -> None:
+def test_a_scan_that_is_known_by_its_id_only_is_not_listed(store: Place, tmp_path: Path) -> None:
     (tmp_path / "webhooks.ini").write_text("[webhooks.team]\nurl = http://127.0.0.1:9\n")
     kept, gone = a_scan("KEPT0001"), a_scan("GONE0001")
-    with closing(Outbox(tmp_path / FILE)) as outbox:
+    with closing(Outbox(store)) as outbox:
         for one in (kept, gone):
             begin(outbox, one)
             end(outbox, one)
@@ -369,7 +373,7 @@ def test_a_scan_that_is_known_by_its_id_only_is_not_listed(tmp_path: Path) -> No
         assert page(web, cursor=gone.id)["items"][0]["scan"] == kept.id
 
 
-def test_a_scan_whose_process_is_gone_has_died_before_and_after_that_is_reported(tmp_path: Path) -> None:
+def test_a_scan_whose_process_is_gone_has_died_before_and_after_that_is_reported(store: Place, tmp_path: Path) -> None:
     Scanning(tmp_path, "FIRST001").configure(team="url = http://127.0.0.1:9\nevents = all")
     killed(tmp_path, KILLED)
     with served(tmp_path, "--no-deliver") as web:
@@ -377,20 +381,20 @@ def test_a_scan_whose_process_is_gone_has_died_before_and_after_that_is_reported
         assert (before["status"], before["ended_at"], before["report"]) == ("died", None, None)
         answer = web.client.get(f"/v1/webhooks/team/route?scan={KILLED}")
         assert (answer.status_code, "not reported yet" in answer.json()["detail"]) == (409, True)
-        with closing(Outbox(tmp_path / FILE)) as outbox:
+        with closing(Outbox(store)) as outbox:
             report_dead_scans(outbox, load(tmp_path / "webhooks.ini"))
         after = one_of(web, KILLED)
         assert (after["status"], after["report"]["reason"]) == ("died", "process_died")
         assert after["ended_at"] > after["began_at"]
 
 
-def test_a_scan_is_alive_as_long_as_its_lock_is_held(tmp_path: Path) -> None:
+def test_a_scan_is_alive_as_long_as_its_lock_is_held(store: Place, tmp_path: Path) -> None:
     (tmp_path / "webhooks.ini").write_text("[webhooks.team]\nurl = http://127.0.0.1:9\n")
     scan = a_scan()
-    with closing(Outbox(tmp_path / FILE)) as outbox:
+    with closing(Outbox(store)) as outbox:
         begin(outbox, scan)
-    lock = FileLocks(tmp_path / FILE).scan(scan.id)
-    with served(tmp_path, "--no-deliver") as web:
+    with closing(Outbox(store)) as outbox, served(tmp_path, "--no-deliver") as web:
+        lock = outbox.locks.scan(scan.id)
         assert lock.take()
         assert one_of(web, scan.id)["status"] == "running"
         lock.release()
@@ -456,12 +460,12 @@ def test_answers_are_as_the_document_says(web: Web) -> None:
 
 
 def test_what_the_server_itself_replays_is_counted_again_at_once(
-    site_folder: Path, monkeypatch: pytest.MonkeyPatch
+    store: Place, site_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sfwebhooks.outbox.scan_list.SETTLED_SHARE", 1e-12)
-    path, settings = site_folder / FILE, load(site_folder / "webhooks.ini")
-    site = Site(site_folder, path, lambda: settings, None, Logins({}), ("127.0.0.1", 8900))
-    with closing(Outbox(path)) as outbox:
+    settings = load(site_folder / "webhooks.ini")
+    site = Site(site_folder, store, lambda: settings, None, Logins({}), ("127.0.0.1", 8900))
+    with closing(Outbox(store)) as outbox:
         begin(outbox, a_scan())
         put(outbox, 1)
         send(outbox, State.DEAD, "http_410")
