@@ -26,6 +26,8 @@ DATA_COUNTED = 1024
 NAMES = re.compile(r"(?:\w+_)?(?:INTERNET_NAME|DOMAIN_NAME|HOSTED_SITE|SIMILARDOMAIN|PROVIDER)(?:_\w+)?")
 #: scheme, and host with port, of a URL; the rest is case-sensitive
 URL = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]{0,20})://((?:[^\s/?#@]*@)?)([^\s/?#@<>]+)")
+#: characters of a name that are compared as they are
+NAME_MAX = 500
 #: characters of an address with a prefix's length
 ADDRESS_MAX = 64
 DEFAULT_PORTS = {"http": ":80", "https": ":443", "ftp": ":21"}
@@ -132,8 +134,11 @@ def _url(found: re.Match[str]) -> str:
 
 def canonical(text: str) -> str:
     """Return host names, such as a target, in lower case without final dots; other words around them do not matter. An
-    address or network is written as Python writes it: an IPv6 address has many forms."""
+    address or network is written as Python writes it: an IPv6 address has many forms. Of a long text the rest becomes a
+    hash: it is a key of databases, whose length is limited."""
     name = re.sub(r"(?<!\.)\.+(?=[\s\]),:]|$)", "", text.strip().lower())
+    if len(name) > NAME_MAX:
+        return f"{name[:NAME_MAX]} {_short(name[NAME_MAX:]).hex()}"
     return _network(name) if len(name) <= ADDRESS_MAX and (":" in name or "/" in name) else name
 
 

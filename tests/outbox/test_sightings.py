@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -205,6 +206,18 @@ def test_the_target_is_the_same_in_any_case_and_with_a_final_dot(outbox: Outbox)
     finish(outbox, a_scan("5C4A0001", target="ACME.example."), "a")
     assert accept(outbox, a_scan("5C4A0002", target="acme.example"), "a", "b") == ["b"]
     assert accept(outbox, a_scan("5C4A0003", target="other.example"), "a", "b") == []
+
+
+def test_a_target_may_be_as_long_as_a_host_lets_it_be(outbox: Outbox) -> None:
+    """The keys of PostgreSQL have at most 2,704 bytes (postgresql.org/docs/current/btree.html)."""
+    name = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyzäöü☃🎉", k=5_000))
+    first, second, other = a_scan("1", target=name), a_scan("2", target=name.upper()), a_scan("3", target=f"{name}x")
+    for scan in (first, second, other):
+        begin(outbox, scan)
+    accept(outbox, first, "a", only_new="send")
+    finish(outbox, first, "a")
+    assert accept(outbox, second, "a", "b") == ["b"]
+    assert accept(outbox, other, "a", only_new="send") == ["a"]
 
 
 def test_new_and_gone_are_those_since_the_last_finished_scan(outbox: Outbox) -> None:

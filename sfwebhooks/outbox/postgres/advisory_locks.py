@@ -27,8 +27,11 @@ from sfwebhooks.system import uptime
 
 #: where `schema` announces new deliveries
 NEW = "sfwebhooks_new"
+#: the number of an ownership is the time in microseconds, or one more than the last: a server that takes over from one
+#: that failed may not know the last ones, and must not give them again
 TAKEN = (
-    "INSERT INTO ownership VALUES (?, 1, '', ?, NULL) ON CONFLICT (name) DO UPDATE SET number = ownership.number + 1,"
+    "INSERT INTO ownership VALUES (?, CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint), '', ?, NULL)"
+    " ON CONFLICT (name) DO UPDATE SET number = greatest(ownership.number + 1, excluded.number),"
     " machine = excluded.machine, free_since = NULL RETURNING number"
 )
 NUMBER, NOTE = "SELECT number FROM ownership WHERE name = ?", "SELECT note, machine FROM ownership WHERE name = ?"

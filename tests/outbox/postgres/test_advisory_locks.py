@@ -267,12 +267,37 @@ def settle_one(outbox: Outbox) -> None:
 
 
 def test_each_ownership_has_a_number_of_its_own(outbox: Outbox, holder: Callable[..., Process]) -> None:
-    lock = outbox.locks.endpoint("team")
+    lock, numbers = outbox.locks.endpoint("team"), []
     for _ in range(2):
         assert lock.take()
+        numbers += sql(outbox, "SELECT number FROM ownership")
         lock.release()
     holder("team")
-    assert sql(outbox, "SELECT name, number FROM ownership") == [("endpoint-team", 3)]
+    numbers += sql(outbox, "SELECT number FROM ownership")
+    assert numbers == sorted({*numbers}) and len(numbers) == 3
+
+
+@pytest.mark.parametrize("lost", ["DELETE FROM ownership", "UPDATE ownership SET number = number - 1"])
+def test_a_number_that_was_lost_in_a_failover_is_not_given_again(
+    outbox: Outbox, holder: Callable[..., Process], lost: str
+) -> None:
+    put(outbox, an_endpoint())
+    lock = outbox.locks.endpoint("team")
+    lock.take()
+    lock.release()
+    sql(outbox, lost)
+    holder("team")
+    with pytest.raises(FencedError):
+        settle_one(outbox)
+
+
+def test_a_server_whose_clock_is_behind_gives_higher_numbers_too(outbox: Outbox) -> None:
+    lock, ahead = outbox.locks.endpoint("team"), 2**62
+    lock.take()
+    lock.release()
+    sql(outbox, f"UPDATE ownership SET number = {ahead}")
+    assert lock.take()
+    assert sql(outbox, "SELECT number FROM ownership") == [(ahead + 1,)]
 
 
 def test_who_was_never_an_owner_may_settle(outbox: Outbox, holder: Callable[..., Process]) -> None:
