@@ -41,6 +41,8 @@ class Caught:
     deliveries: tuple[str, ...]
     #: whether one of them is UNWANTED
     unwanted: bool
+    #: epoch seconds at which it was signed, whole ones; infinite: it is not
+    signed: float
     #: what it was answered, LATE until then
     status: int = LATE
     #: monotonic seconds at which the answer was written
@@ -133,6 +135,7 @@ class Handler(socketserver.StreamRequestHandler):
             message = json.loads(body)
             messages = message if isinstance(message, list) else [message]  # of a batch
             deliveries = tuple(one["metadata"]["delivery_id"] for one in messages)
-            caught = Caught(time.monotonic(), path, mark, identity, digest, deliveries, unwanted)
+            signed = float(headers.get("webhook-timestamp", "inf"))
+            caught = Caught(time.monotonic(), path, mark, identity, digest, deliveries, unwanted, signed)
             self.server.keep(caught, messages)
             yield caught

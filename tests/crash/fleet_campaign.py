@@ -43,15 +43,16 @@ FLAKY, FLAKY_EACH = "/flaky", 9
 HELD_SECONDS = 45.0
 #: seconds within which all is sent in the end, and reported
 END_SECONDS = 400.0
-EVERYTHING = "events = all, !surface_changed, !system_alert, !resource_warning, !scan_progress"
+SIGNED = "secret = a secret of the fleet"
+EVERYTHING = f"{SIGNED}\nevents = all, !surface_changed, !system_alert, !resource_warning, !scan_progress"
 RETRIES = f"retry_schedule = 1s, 1s, 2s, 2s, {', '.join(['5s'] * 60)}"
 ENDPOINTS = {
     "quick": f"{EVERYTHING}\n{RETRIES}\ntimeout = 5s",
     SLOW[1:]: f"{EVERYTHING}\n{RETRIES}\ntimeout = 60s\nconcurrency = 8",
     FLAKY[1:]: f"{EVERYTHING}\n{RETRIES}\ntimeout = 5s",
     "batches": f"{EVERYTHING}\n{RETRIES}\ntimeout = 5s\nbatch_size = 20\nbatch_wait = 1s\nconcurrency = 2",
-    "orderly": f"events = high_risk_event, scan_completed, scan_failed, scan_aborted\n{RETRIES}\ntimeout = 5s\n"
-    "concurrency = 1",
+    "orderly": f"{SIGNED}\nevents = high_risk_event, scan_completed, scan_failed, scan_aborted\n{RETRIES}\n"
+    "timeout = 5s\nconcurrency = 1",
 }
 #: those that do not want findings of low severity
 PICKY = ("orderly",)

@@ -143,11 +143,23 @@ class FleetEvidence:
             found[name][1].append(address)
         return found
 
-    def owner(self, endpoint: str, at: float) -> str:
-        """Return the address of the machine that owned an endpoint at a time, and may have lost it since."""
+    def begun(self, caught: Caught) -> float:
+        """Return when a request was signed, in monotonic seconds, or up to a second before: on a busy machine it is
+        read later."""
+        return min(caught.begin, caught.signed - self.campaign.epoch)
+
+    def owned_during(self, endpoint: str, begin: float, end: float) -> Sequence[str]:
+        """Return the addresses of the machines that owned an endpoint within a time; the last one may have lost it."""
         times, addresses = self.owners[endpoint]
-        place = bisect_right(times, at)
-        return addresses[place - 1] if place else ""
+        return addresses[max(bisect_right(times, begin) - 1, 0) : bisect_right(times, end)]
+
+    def given_at(self, caught: Caught, endpoint: str) -> float:
+        """Return when the machine that made a request was given the endpoint, the last time before."""
+        times, addresses = self.owners[endpoint]
+        place = bisect_right(times, caught.begin)
+        while place and addresses[place - 1] != self.node(caught).client:
+            place -= 1
+        return times[place - 1] if place else float("-inf")
 
     def node(self, caught: Caught) -> Node:
         return self.campaign.nodes[caught.worker - 1]
@@ -164,7 +176,7 @@ class FleetEvidence:
         for name, door in self.doors:
             for caught in door.caught:
                 node = self.node(caught)
-                if self.owner(name, caught.begin) == node.client:
+                if node.client in self.owned_during(name, self.begun(caught), caught.begin):
                     continue
                 taken_at = self._lost_at(name, node.client, caught.begin)
                 if self.life(caught).killed_at < caught.begin:
@@ -187,19 +199,20 @@ class FleetEvidence:
     def overlaps(self) -> dict[str, list[tuple[Caught, Caught]]]:
         """Why there may be two -> pairs of requests of different processes that a receiver had at once."""
         found: dict[str, list[tuple[Caught, Caught]]] = defaultdict(list)
-        for _, door in self.doors:
+        for name, door in self.doors:
             active: list[Caught] = []
             for caught in sorted(door.caught, key=lambda one: one.begin):
                 active = [one for one in active if one.end > caught.begin]
                 for one in active:
                     if self.life(one) is not self.life(caught):
-                        found[self._why(one, caught.begin)].append((one, caught))
+                        found[self._why(one, caught, name)].append((one, caught))
                 active.append(caught)
         return found
 
-    def _why(self, caught: Caught, at: float) -> str:
-        """Return why the process that made a request may not own the endpoint any more at a time; empty: for none."""
-        node = self.node(caught)
+    def _why(self, caught: Caught, other: Caught, endpoint: str) -> str:
+        """Return why the process that made a request may not own the endpoint any more when another one made one;
+        empty: for none."""
+        node, at = self.node(caught), other.begin
         if self.life(caught).killed_at <= at:
             return "whose process was killed"
         if any(caught.begin - UNAWARE_SECONDS < one.begun_at < at for one in node.incidents):
@@ -208,6 +221,9 @@ class FleetEvidence:
             return "before the server was stopped"
         if any(caught.begin < over < at + ENDING_SECONDS for over in node.over()):
             return "of a scan that was over"
+        pairs = ((caught, other), (other, caught)) if node is not self.node(other) else ()
+        if any(self.begun(one) < self.given_at(its, endpoint) for one, its in pairs):
+            return "begun before a takeover"
         return ""
 
     def settled_twice(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import pytest
 
 from sfwebhooks.delivery.process import service_lock
 from sfwebhooks.outbox.file import FILE
+from sfwebhooks.receive.received import Received
+from sfwebhooks.receive.responses import Response
+from tests.builders import PATIENCE
 from tests.conftest import host_shim
 from tests.host.conftest import SECRET, Scanner, Team, WebUi, scan_process, stop_group, until
 
@@ -50,13 +54,21 @@ def is_there(pid: int) -> bool:
 def test_messages_at_a_pace_arrive_after_the_scan_has_ended_and_then_it_ends(
     scanner: Scanner, new_team: Callable[..., Team]
 ) -> None:
-    team = new_team(tls=False)
-    configure(scanner, team, detach="10s", rate="1/s", events="scan_*, high_risk_event")
+    is_over = threading.Event()
+
+    def answer(received: Received) -> Response:
+        """Answer the first message once the scan is over, however long that takes."""
+        is_over.wait(3 * PATIENCE)
+        return Response(200)
+
+    team = new_team(tls=False, respond=answer)
+    configure(scanner, team, detach="10s", rate="5/s", timeout="60s", events="scan_*, high_risk_event")
     code, log = scanner.scan()
     assert code == 0, log
     left, (pid,) = len(team.got), delivery_processes(scanner)
     assert f"waiting (process {pid} is sending them" in log
     assert not team.ends()
+    is_over.set()
     until(team.ends)
     assert len(team.got) > left
     until(lambda: not is_there(pid))

@@ -82,22 +82,20 @@ def translated(text: str) -> Translation:
     first = FIRST_PART.search(text)
     if first:
         text = text.replace(OF_PART, f"{OF_PART} AND d.number >> 8 >= {first[1]}").replace(LAST_PART, first[1])
-    order: list[int | str] = []
+    order: dict[int | str, int] = {}
     pieces = KEPT.split(_with_arrays(text))
     pieces[::2] = [_piece(piece, order) for piece in pieces[::2]]
     return Translation("".join(pieces).encode(), tuple(order), numbered, "event_key_of(" in text)
 
 
-def _piece(text: str, order: list[int | str]) -> str:
-    """Rewrite what is outside of texts, and add its parameters to those of the statement."""
+def _piece(text: str, order: dict[int | str, int]) -> str:
+    """Rewrite what is outside of texts, and add its parameters to those of the statement, each with its place."""
     for pattern, word in WORDS:
         text = pattern.sub(word, text)
 
     def number(match: re.Match[str]) -> str:
         its: int | str = match[2] or (int(match[1]) - 1 if match[1] else len(order))
-        if its not in order:
-            order.append(its)
-        return f"${order.index(its) + 1}"
+        return f"${order.setdefault(its, len(order)) + 1}"
 
     return PARAMETER.sub(number, text)
 
