@@ -90,6 +90,9 @@ class SendingState:
     orders: Orders = field(default_factory=Orders)
     #: whether this process holds the endpoint's lock, and may send
     is_owned: bool = False
+    #: how often another process has sent to it between two times that this one did; results of what was claimed before
+    #: the last time come too late
+    takeovers: int = 0
     #: attempts in flight
     in_flight: int = 0
     #: whether this process has tried it

@@ -193,6 +193,7 @@ class Ownership:
                 continue
             state.is_owned = False
             if self._locks[name].take():
+                state.takeovers += self._locks[name].changed_hands
                 self._take_over_endpoint(state)
                 self._note(self._locks[name])
                 state.is_owned = True

@@ -125,7 +125,7 @@ class SendQueue:
         claimed = self._claim(ahead)
         if not claimed:
             return self._unsettled.write(patient=True)  # deliveries that waited for these results can be sent now
-        state, batch = claimed
+        state, batch, takeovers = claimed
         try:
             result, change = deliver(batch, state, self._clock, partial(self._ownership.rendering, batch))
         except BaseException:
@@ -142,7 +142,7 @@ class SendQueue:
         log_attempt(state, result, change)
         self.is_short = result.attempt.reason == Failure.SHORTAGE.value
         unsettled = self._unsettled
-        unsettled.results.append((state, result))
+        unsettled.results.append((state, result, takeovers))
         in_group = ahead > 1 and not result.settlements[0].split
         patience = AGAIN_SECONDS if unsettled.trouble.text else GROUP_SECONDS if in_group else 0.0
         full = not unsettled.trouble.text and len(unsettled.results) * len(batch.deliveries) >= GROUP_MAX
@@ -150,8 +150,9 @@ class SendQueue:
             unsettled.write()
         return True
 
-    def _claim(self, ahead: int) -> tuple[SendingState, Batch] | None:
-        """Return the next request with the endpoint that it goes to, or None if nothing can be sent now."""
+    def _claim(self, ahead: int) -> tuple[SendingState, Batch, int] | None:
+        """Return the next request with the endpoint that it goes to and its number of takeovers, or None if nothing can
+        be sent now."""
         with self._turn:
             if self._workers.stopping or self.leaves or len(self._unsettled.results) >= UNSETTLED_MAX:
                 return None
@@ -176,7 +177,7 @@ class SendQueue:
                     self.states.append(state)
                 if self._workers.began:
                     self._workers.more()
-                return state, batch
+                return state, batch, state.takeovers
         return None
 
     def _next(self, state: SendingState, now: float, ahead: int) -> Batch | None:
@@ -300,7 +301,7 @@ class SendQueue:
         """End the threads; return whether everything is settled at `deadline` (monotonic seconds)."""
         ended = self._workers.stop(deadline)
         self._unsettled.write()
-        left = sum(len(result.batch.deliveries) for _, result in [*self._unsettled.results])
+        left = sum(len(result.batch.deliveries) for _, result, _ in [*self._unsettled.results])
         if left:
             log.warning("webhooks: %d deliveries were sent but not recorded; they will be sent again", left)
         # even while some are sending: a duplicate message does no harm, a lock that is never released does;

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from sfwebhooks.delivery.ownership import Ownership
 from sfwebhooks.errors import NO_MEMORY, FencedError, OutboxError
@@ -57,7 +57,8 @@ class Unsettled:
     def __init__(
         self, flight: InFlight, outbox: Store, ownership: Ownership, clock: Clock, deaths: deque[tuple[str, str]]
     ) -> None:
-        self.results: deque[tuple[SendingState, Result]] = deque()
+        #: with the number of their endpoint's takeovers when they were claimed
+        self.results: deque[tuple[SendingState, Result, int]] = deque()
         #: monotonic seconds of the last try to write them
         self.wrote_at = 0.0
         self.trouble = Trouble(over="the results of sent deliveries are recorded again")
@@ -79,17 +80,25 @@ class Unsettled:
             try:
                 while self.results:
                     group = [self.results[place] for place in range(min(len(self.results), GROUP_MAX))]
-                    changed = [(state, state.health) for state in {id(one): one for one, _ in group}.values()]
+                    late = {id(one[1]) for one in group if one[2] != one[0].takeovers}
+                    if late:
+                        self._drop(group, late, "another process has taken over meanwhile")
+                        continue
+                    changed = [(state, state.health) for state in {id(one[0]): one[0] for one in group}.values()]
                     changed = [(state, health) for state, health in changed if health != state.written]
                     healths = {state.endpoint.name: health for state, health in changed}
                     try:
-                        self._outbox.queue.settle((result for _, result in group), healths)
+                        self._outbox.queue.settle((result for _, result, _ in group), healths)
                     except FencedError as error:
-                        self._drop(group, error)
+                        late = {id(one[1]) for one in group if one[0].endpoint.name in error.endpoints}
+                        if not late:
+                            raise
+                        self._drop(group, late, error)
+                        self._ownership.lose()
                         continue
                     for state, health in changed:
                         state.written = health
-                    for state, result in group:
+                    for state, result, _ in group:
                         self.results.popleft()
                         dead = [one.reason for one in result.settlements if one.state is State.DEAD]
                         self._deaths.extend((state.endpoint.name, reason) for reason in dead)
@@ -107,23 +116,21 @@ class Unsettled:
                 self.trouble.met(str(error) or NO_MEMORY, consequence)
         return not self.results
 
-    def _drop(self, group: Sequence[tuple[SendingState, Result]], error: FencedError) -> None:
-        """Drop the first results, which came too late: another process has taken over, and sends what it finds waiting.
+    def _drop(self, group: Sequence[tuple[SendingState, Result, int]], late: Container[int], why: object) -> None:
+        """Drop those of the first results that came too late: another process has taken over, and sends what it finds
+        waiting.
 
-        Raises:
-            FencedError: it is about none of them.
+        Args:
+            late: the identities of the late ones.
         """
-        late = [one for one in group if one[0].endpoint.name in error.endpoints]
-        if not late:
-            raise error
         for _ in group:
             self.results.popleft()
-        self.results.extendleft(one for one in reversed(group) if one not in late)
-        for state, result in late:
+        self.results.extendleft(one for one in reversed(group) if id(one[1]) not in late)
+        dropped = [one for one in group if id(one[1]) in late]
+        for state, result, _ in dropped:
             state.is_news = False
             self._flight.release(result.batch)
-        self._ownership.lose()
-        log.warning("webhooks: %s; %d late results of this process are dropped", error, len(late))
+        log.warning("webhooks: %s; %d late results of this process are dropped", why, len(dropped))
 
 
 def ids_in(batch: Batch) -> Sequence[str]:

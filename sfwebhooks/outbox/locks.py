@@ -34,6 +34,9 @@ NOTE_MAX = 96
 class Lock:
     """A named lock next to the outbox."""
 
+    #: a holder keeps it until it releases it, or its file is removed
+    changed_hands = False
+
     def __init__(self, outbox: Path, name: str) -> None:
         self._outbox = outbox
         self._name = name

@@ -19,7 +19,7 @@ from tests.crash.scanner import LOW
 
 OK = 200
 #: what a process says that settles too late
-LATE_RESULTS = re.compile(r"another process sends to .* now; (\d+) late results of this process are dropped")
+LATE_RESULTS = re.compile(r"another process .*; (\d+) late results of this process are dropped")
 BUGS = re.compile(r"Traceback|bug in|bug while")
 #: seconds for which a process that is cut off goes on sending what it has claimed (`lock_session.ANSWER_SECONDS`)
 UNAWARE_SECONDS = 8.0
@@ -138,7 +138,7 @@ class FleetEvidence:
     def owners(self) -> dict[str, tuple[list[float], list[str]]]:
         """Endpoint -> when, in monotonic seconds, which address was given it."""
         found: dict[str, tuple[list[float], list[str]]] = {name: ([], []) for name, _ in self.doors}
-        for name, address, at in self.campaign.rows("SELECT name, address, at FROM owner_history ORDER BY number"):
+        for name, address, at in self.campaign.rows("SELECT name, address, at FROM owner_history ORDER BY at, number"):
             found[name][0].append(at - self.campaign.epoch)
             found[name][1].append(address)
         return found
@@ -175,17 +175,23 @@ class FleetEvidence:
         found: dict[str, list[Caught]] = defaultdict(list)
         for name, door in self.doors:
             for caught in door.caught:
-                node = self.node(caught)
-                if node.client in self.owned_during(name, self.begun(caught), caught.begin):
-                    continue
-                taken_at = self._lost_at(name, node.client, caught.begin)
-                if self.life(caught).killed_at < caught.begin:
-                    found["was killed before it was read"].append(caught)
-                elif any(one.kind == "asleep" and one.begun_at < taken_at for one in node.incidents):
-                    found["was about to be sent when the machine fell asleep"].append(caught)
-                else:
-                    found[""].append(caught)
+                why = self._why_former(caught, name)
+                if why is not None:
+                    found[why].append(caught)
         return found
+
+    def _why_former(self, caught: Caught, endpoint: str) -> str | None:
+        """Return why a machine may have made a request although it did not own the endpoint any more; empty: for no
+        reason; None: it did."""
+        node = self.node(caught)
+        if node.client in self.owned_during(endpoint, self.begun(caught), caught.begin):
+            return None
+        taken_at = self._lost_at(endpoint, node.client, caught.begin)
+        if self.life(caught).killed_at < caught.begin:
+            return "was killed before it was read"
+        if any(one.kind == "asleep" and one.begun_at < taken_at for one in node.incidents):
+            return "was about to be sent when the machine fell asleep"
+        return ""
 
     def _lost_at(self, endpoint: str, address: str, before: float) -> float:
         """Return when another machine was given an endpoint after this one had it last."""
@@ -221,10 +227,14 @@ class FleetEvidence:
             return "before the server was stopped"
         if any(caught.begin < over < at + ENDING_SECONDS for over in node.over()):
             return "of a scan that was over"
-        pairs = ((caught, other), (other, caught)) if node is not self.node(other) else ()
-        if any(self.begun(one) < self.given_at(its, endpoint) for one, its in pairs):
-            return "begun before a takeover"
-        return ""
+        if node is self.node(other):
+            return ""
+        former = [*filter(None, (self._why_former(one, endpoint) for one in (caught, other)))]
+        if former:
+            return f"that {former[0]}"
+        pairs = ((caught, other), (other, caught))
+        is_older = any(self.begun(one) < self.given_at(its, endpoint) for one, its in pairs)
+        return "begun before a takeover" if is_older else ""
 
     def settled_twice(self) -> int:
         """Return how many deliveries have two attempts that delivered them."""

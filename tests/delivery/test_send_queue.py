@@ -1682,6 +1682,32 @@ def test_results_that_wait_for_others_are_recorded_at_the_end(
     assert outbox.scans.tallies()["delivered"] == 2
 
 
+@pytest.mark.postgres
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_late_result_is_dropped_if_another_process_sent_meanwhile_although_this_one_does_again(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, caplog: pytest.LogCaptureFixture, others: int
+) -> None:
+    put(outbox, endpoint)
+    queue._unsettled.wrote_at = time.monotonic() + PATIENCE
+    assert queue.step(20)
+    queue._ownership.lose()
+    for _ in range(others):
+        lock = Outbox(outbox.place).locks.endpoint(endpoint.name)
+        assert lock.take()
+        lock.release()
+    put(outbox, endpoint, start=2)
+    queue._unsettled.wrote_at = time.monotonic() + PATIENCE
+    assert queue.step(20)
+    queue._unsettled.write()
+    while queue.step():
+        pass
+    assert outbox.scans.tallies()["delivered"] == 2
+    first, *_ = team.ids
+    assert (team.ids.count(first), len(team.ids)) == (1 + others, 2 + others)
+    assert ("1 late results of this process are dropped" in caplog.text) == bool(others)
+    assert sql(outbox, "SELECT count(*) FROM delivery_attempt") == [(2,)]
+
+
 def test_what_was_sent_but_cannot_be_recorded_is_said_at_the_end(
     outbox: Outbox, queue: SendQueue, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -1707,7 +1733,7 @@ def test_nothing_is_sent_while_too_many_results_wait_to_be_written(
     put(outbox, endpoint)
     queue._unsettled.trouble.met("database is locked")
     queue._unsettled.wrote_at = float("inf")
-    waiting: Any = (queue.states[0], None)
+    waiting: Any = (queue.states[0], None, 0)
     queue._unsettled.results.extend([waiting] * UNSETTLED_MAX)
     assert (queue.step(), team.got) == (False, [])
     queue._unsettled.results.pop()

@@ -28,10 +28,11 @@ from sfwebhooks.system import uptime
 #: where `schema` announces new deliveries
 NEW = "sfwebhooks_new"
 #: the number of an ownership is the time in microseconds, or one more than the last: a server that takes over from one
-#: that failed may not know the last ones, and must not give them again
+#: that failed may not know the last ones, and must not give them again. Who was the last owner (?3) keeps its number
 TAKEN = (
-    "INSERT INTO ownership VALUES (?, CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint), '', ?, NULL)"
-    " ON CONFLICT (name) DO UPDATE SET number = greatest(ownership.number + 1, excluded.number),"
+    "INSERT INTO ownership VALUES (?1, CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint), '', ?2, NULL)"
+    " ON CONFLICT (name) DO UPDATE SET number = CASE WHEN ownership.number = ?3 THEN ?3"
+    " ELSE greatest(ownership.number + 1, excluded.number) END,"
     " machine = excluded.machine, free_since = NULL RETURNING number"
 )
 NUMBER, NOTE = "SELECT number FROM ownership WHERE name = ?", "SELECT note, machine FROM ownership WHERE name = ?"
@@ -87,9 +88,10 @@ class AdvisoryLock:
         self._locks = locks
         self._name = name
         self._has_file = notes_here
-        #: the session that has it, and the number of this ownership
+        #: the session that has it, and the number of this ownership, or of the last one; negative: there was none
         self._session: LockSession | None = None
-        self._number = 0
+        self._number = -1
+        self._changed_hands = False
         #: whether the server has a note of this ownership
         self._is_noted = False
         self._file: int | None = None
@@ -126,12 +128,18 @@ class AdvisoryLock:
             if not is_ours:
                 return False
             try:
-                self._number = self._locks.new_number(self._name)
+                number = self._locks.new_number(self._name, self._number)
             except BaseException:  # without a number nobody would be refused
                 session.release(self._name, self)
                 raise
-            self._session, self._is_noted = session, False
+            self._changed_hands = number != self._number >= 0
+            self._session, self._number, self._is_noted = session, number, False
         return self.held
+
+    @property
+    def changed_hands(self) -> bool:
+        """Whether another process had it between the last two times that this holder took it."""
+        return self._changed_hands
 
     def check(self) -> None:
         """Check that it could be taken, now or once it is free.
@@ -227,7 +235,7 @@ class AdvisoryLock:
 
     def _forget(self) -> None:
         """Leave the lock to the parent, in a forked child."""
-        self._guard = threading.Lock()
+        self._guard, self._number = threading.Lock(), -1
         self._close()
 
 
@@ -288,10 +296,14 @@ class AdvisoryLocks:
         with self.place.reading():  # which creates the tables if there are none
             return session_of(self.place.dsn)
 
-    def new_number(self, name: str) -> int:
-        """Count a new ownership of a lock, in the order of all writes; return its number."""
+    def new_number(self, name: str, before: int) -> int:
+        """Give a new ownership of a lock its number, in the order of all writes, and return it.
+
+        Args:
+            before: number of the last ownership of the same holder, which is kept if nobody has owned it since.
+        """
         with self.place.writing() as sql:
-            number = int(sql.execute(TAKEN, (name, MACHINE)).fetchone()[0])
+            number = int(sql.execute(TAKEN, (name, MACHINE, before)).fetchone()[0])
         if name.startswith(ENDPOINT):
             self._numbers[name[len(ENDPOINT) :]] = number
         return number

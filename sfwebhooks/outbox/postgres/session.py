@@ -70,6 +70,8 @@ class ServerSession:
         self.scans: set[str] = set()
         #: the endpoints whose masks the server has
         self._masked: frozenset[str] = frozenset()
+        #: whether results were written: the answer to the last commit of the session before may have been lost
+        self.has_settled = False
 
     @property
     def in_transaction(self) -> bool:
@@ -79,7 +81,7 @@ class ServerSession:
     def roll_back(self) -> None:
         """Roll back a transaction, if one is open, and forget what was done in it."""
         self.scans.clear()
-        self._masked = frozenset()
+        self._masked, self.has_settled = frozenset(), False
         if not self.connection.closed and self.in_transaction:
             with suppress(psycopg.Error, OSError):
                 self.connection.execute(b"ROLLBACK")

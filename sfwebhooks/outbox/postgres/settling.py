@@ -56,8 +56,15 @@ SETTLE = f"""
 """.encode()  # noqa: S608
 
 
+#: attempts of some deliveries
+RECORDED = b"SELECT number, at, seconds FROM delivery_attempt WHERE number = ANY($1::bigint[])"
+
+
 def settle_group(sql: ServerSession, items: Sequence[Item], batches: Sequence[str]) -> None:
     """Write results, and forget which batches were in flight."""
+    if not sql.has_settled:
+        items = _unrecorded(sql, items)
+        sql.has_settled = True
     is_each_once = len({key.number for key, *_ in items}) == len(items)
     for group in [items] if is_each_once else _apart(items):
         rows = []
@@ -80,6 +87,12 @@ def settle_group(sql: ServerSession, items: Sequence[Item], batches: Sequence[st
         late = [(row[1], *row[14:], row[5], row[4]) for row in rows if row[0] not in settled]
         if late:
             sql.executemany(LOG, late)
+
+
+def _unrecorded(sql: ServerSession, items: Sequence[Item]) -> list[Item]:
+    """Return the results that are not recorded yet: those of a commit whose answer was lost come again."""
+    found = {*sql.connection.execute(RECORDED, ([key.number for key, *_ in items],))}
+    return [one for one in items if (one[0].number, one[2].at, one[2].seconds) not in found]
 
 
 def _storable(columns: Sequence[Sequence[Any]]) -> Iterator[list[Any]]:

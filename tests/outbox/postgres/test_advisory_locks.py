@@ -272,9 +272,25 @@ def test_each_ownership_has_a_number_of_its_own(outbox: Outbox, holder: Callable
         assert lock.take()
         numbers += sql(outbox, "SELECT number FROM ownership")
         lock.release()
-    holder("team")
-    numbers += sql(outbox, "SELECT number FROM ownership")
-    assert numbers == sorted({*numbers}) and len(numbers) == 3
+        holder("team").kill()
+        numbers += sql(outbox, "SELECT number FROM ownership")
+        until(lambda: lock.is_free)
+    assert numbers == sorted({*numbers}) and len(numbers) == 4
+
+
+def test_who_was_the_last_owner_keeps_its_number_and_knows_whether_another_one_was(
+    outbox: Outbox, holder: Callable[..., Process]
+) -> None:
+    lock, found = outbox.locks.endpoint("team"), []
+    for others in (0, 0, 1, 0):
+        for _ in range(others):
+            holder("team").kill()
+            until(lambda: lock.is_free)
+        assert lock.take()
+        found.append((lock.changed_hands, *sql(outbox, "SELECT number FROM ownership")))
+        lock.release()
+    assert [changed for changed, _ in found] == [False, False, True, False]
+    assert len({number for _, number in found}) == 2
 
 
 @pytest.mark.parametrize("lost", ["DELETE FROM ownership", "UPDATE ownership SET number = number - 1"])

@@ -20,6 +20,7 @@ import pytest
 
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.errors import OutboxBusyError, OutboxError, RejectedError, UnreachableError
+from sfwebhooks.events import Batch
 from sfwebhooks.outbox.claim import NEXT_UNTOUCHED, NUMBERED, SELECT_UNTOUCHED, Limits
 from sfwebhooks.outbox.file import Storage
 from sfwebhooks.outbox.outbox import Outbox
@@ -96,6 +97,25 @@ def test_a_transaction_whose_session_ends_is_not_committed(outbox: Outbox) -> No
         end_sessions(outbox)
         sql.execute("SELECT 1")
     assert rows_of(outbox, "SELECT state FROM delivery") == [("waiting",)]
+
+
+@pytest.mark.parametrize("state", [State.WAITING, State.DELIVERED])
+def test_results_whose_commit_was_not_answered_are_recorded_once(outbox: Outbox, state: State) -> None:
+    put(outbox, 1, 2)
+    (one, other) = (Batch((found,)) for batch in outbox.queue.claim("team", (), NOW, 2) for found in batch.deliveries)
+    new = Settlement(state, "http_503", NOW, True)
+    results = [Result(one, Attempt(NOW, 0.1, 503, "http_503", ""), [new])]
+    outbox.queue.settle(results)
+    end_sessions(outbox)  # as if it had ended before that was answered
+    again = [*results, Result(other, Attempt(NOW, 0.1, 503, "http_503", ""), [new])]
+    with pytest.raises(OutboxBusyError):
+        outbox.queue.settle(again)
+    for _ in range(2):
+        outbox.queue.settle(again)
+        again = [Result(one, Attempt(NOW + 60, 0.1, 503, "http_503", ""), [new])]
+    counts = rows_of(outbox, "SELECT attempts FROM delivery ORDER BY number")
+    assert rows_of(outbox, "SELECT count(*) FROM delivery_attempt") == [(3,)]
+    assert counts == ([(2,), (1,)] if state is State.WAITING else [(1,), (1,)])
 
 
 def test_an_error_that_is_caught_within_a_transaction_is_not_taken_for_its_success(outbox: Outbox) -> None:
