@@ -36,6 +36,8 @@ DOWN_SECONDS = (0.1, 4.0)
 SHORT_SECONDS, LONG_SECONDS = (2.0, 14.0), (30.0, 40.0)
 #: seconds until a host sends something at which it can be cut off
 TRAP_SECONDS = 15.0
+#: seconds between two looks for that
+LOOK_SECONDS = 0.02
 #: each so many-th request to SLOW is answered after some seconds, and to FLAKY refused
 SLOW, SLOW_EACH, SLOW_SECONDS = "/slow", 4, 0.4
 FLAKY, FLAKY_EACH = "/flaky", 9
@@ -83,7 +85,6 @@ class Trap:
     #: whether only one to SLOW will do, whose answer is kept
     keeps: bool
     victim: Node | None = None
-    snapped: threading.Event = field(default_factory=threading.Event)
     #: set once the victim is cut off, or asleep
     sprung: threading.Event = field(default_factory=threading.Event)
 
@@ -181,16 +182,25 @@ class Campaign(Fleet):
 
     def _upset(self, kind: str, number: int) -> None:
         """Cut a host off, or let it sleep, while it sends; in half of the cases until another one has taken over."""
-        is_long, whole = number % 2 == 0, number % 4 > 1
-        trap = Trap(is_long and number % 4 == 0)
-        if self.is_up:
-            with self._guard:
-                self._trap = trap
-            trap.snapped.wait(TRAP_SECONDS)
+        is_long = number % 2 == 0
         with self._guard:
-            self._trap = None
-        node = trap.victim
-        if node is None:  # none sends: scanners do, or the server is down
+            is_set, trap = self._trap is None and self.is_up, Trap(is_long and number % 4 == 0)
+            self._trap = trap if is_set else self._trap
+        if is_set:
+            self._look(trap, kind, number, time.monotonic() + TRAP_SECONDS)
+        else:
+            self._after((1.0, 5.0), lambda: self._upset(kind, number))
+
+    def _look(self, trap: Trap, kind: str, number: int, until: float) -> None:
+        """Look again and again whether a host is in the trap, while other things happen."""
+        is_long, whole, node = number % 2 == 0, number % 4 > 1, trap.victim
+        if node is None and time.monotonic() < until:
+            self._at(time.monotonic() + LOOK_SECONDS, lambda: self._look(trap, kind, number, until))
+            return
+        with self._guard:
+            self._trap, node = None, trap.victim
+        if node is None or not node.is_alive:  # none sends: scanners do, or the server is down
+            trap.sprung.set()
             self.done["upsets that found no host that sends"] += 1
             self._after((1.0, 5.0), lambda: self._upset(kind, number))
             return
@@ -257,8 +267,9 @@ class Campaign(Fleet):
         trap, node = self._trap, self.nodes[caught.worker - 1]
         if not trap or node not in self.hosts or node.is_cut or node.is_asleep or (trap.keeps and caught.path != SLOW):
             return None
-        self._trap, trap.victim = None, node
-        trap.snapped.set()
+        if trap.victim:
+            return None
+        trap.victim = node
         return trap
 
     # --- the end
