@@ -149,9 +149,9 @@ def put(outbox: Outbox, *endpoints: Endpoint, events: int = 1, start: int = 1) -
 
 
 #: where tests take longest, the longest first
-LONG = ("tests/crash/", "tests/host/", "tests/network/test_hostile", "tests/cli/test_cli.py",
-        "tests/delivery/test_send_queue.py", "tests/secrecy/", "tests/scan/test_backfill.py", "tests/network/",
-        "tests/test_system.py", "tests/test_service.py")  # fmt: skip
+LONG = ("tests/crash/", "tests/host/", "tests/scan/test_tickets_model.py", "tests/web/test_browser",
+        "tests/network/test_hostile", "tests/cli/test_cli.py", "tests/delivery/test_send_queue.py", "tests/secrecy/",
+        "tests/scan/test_backfill.py", "tests/network/", "tests/test_system.py", "tests/test_service.py")  # fmt: skip
 #: whether the module is in the scanner already, or this is a worker of pytest-xdist: others may still need it
 IS_TO_STAY = pytest.StashKey[bool]()
 
