@@ -172,10 +172,12 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files whose tests take longest, so that no worker is left alone with one of them at the end."""
+    """Begin with the files whose tests take longest, so that no worker is left alone with one of them at the end; leave
+    tests of the campaign to it."""
     items.sort(key=lambda item: next((at for at, long in enumerate(LONG) if item.nodeid.startswith(long)), len(LONG)))
     for item in items:
         if item.get_closest_marker("campaign"):
+            item.own_markers = [one for one in item.own_markers if one.name != "slow"]  # that of its store
             item.add_marker(pytest.mark.timeout(0))
 
 
