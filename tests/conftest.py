@@ -152,6 +152,8 @@ def put(outbox: Outbox, *endpoints: Endpoint, events: int = 1, start: int = 1) -
 LONG = ("tests/crash/", "tests/host/", "tests/scan/test_tickets_model.py", "tests/web/test_browser",
         "tests/network/test_hostile", "tests/cli/test_cli.py", "tests/delivery/test_send_queue.py", "tests/secrecy/",
         "tests/scan/test_backfill.py", "tests/network/", "tests/test_system.py", "tests/test_service.py")  # fmt: skip
+#: for a test of tests/crash with all that is killed before it: on a busy machine that takes long
+CRASH_SECONDS = 2400
 #: whether the module is in the scanner already, or this is a worker of pytest-xdist: others may still need it
 IS_TO_STAY = pytest.StashKey[bool]()
 
@@ -179,6 +181,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("campaign"):
             item.own_markers = [one for one in item.own_markers if one.name != "slow"]  # that of its store
             item.add_marker(pytest.mark.timeout(0))
+        elif item.nodeid.startswith("tests/crash/"):
+            item.add_marker(pytest.mark.timeout(CRASH_SECONDS))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
