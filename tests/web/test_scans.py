@@ -30,6 +30,7 @@ from tests.filled import begin, end, put, put_event, send
 from tests.processes import Process
 from tests.scanning import Scanning, lines
 from tests.stores import BOTH, Locked, place_in
+from tests.threads import until
 from tests.web.serving import Web, served
 
 STORES = BOTH
@@ -126,6 +127,7 @@ def test_a_scan_is_listed_with_what_became_of_it_the_last_one_first(web: Web) ->
 
 def test_the_counts_of_a_scan_are_those_of_its_deliveries(web: Web, folder: Path) -> None:
     with closing(Outbox(place_in(folder), listing=True)) as outbox:
+        until(lambda: not outbox.scans.tallies()["waiting"])  # the running scan's process sends
         for one in page(web)["items"]:
             assert one["deliveries"] == outbox.scans.tallies(one["scan"])
             assert sum(one["deliveries"].values()) > 0
