@@ -90,8 +90,8 @@ class SendingState:
     orders: Orders = field(default_factory=Orders)
     #: whether this process holds the endpoint's lock, and may send
     is_owned: bool = False
-    #: how often another process has sent to it between two times that this one did; results of what was claimed before
-    #: the last time come too late
+    #: how often another process has taken it over from this one; results of what was claimed before the last time come
+    #: too late
     takeovers: int = 0
     #: attempts in flight
     in_flight: int = 0
@@ -101,9 +101,10 @@ class SendingState:
     steady: Clock = uptime
     #: halves of split requests, which are sent before anything else
     pieces: list[Batch] = field(default_factory=list)
-    #: claimed and not yet sent, in order, and when they were claimed (epoch seconds)
+    #: claimed and not yet sent, in order; when they were claimed, and last known to be waiting (epoch seconds)
     ahead: deque[Batch] = field(default_factory=deque)
     claimed_at: float = 0.0
+    certain_at: float = 0.0
     #: logged reason of the last failed attempt; empty after a success
     logged: str = ""
     #: held while any of this changes

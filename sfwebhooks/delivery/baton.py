@@ -2,7 +2,7 @@
 
 Python runs one thread at a time, and changing threads in the middle of a step costs more than the moment that a quick
 receiver takes to answer. So steps with quick receivers run one after the other, over all sending queues; nobody waits
-for a step with a slow one.
+for a step with a slow one. A step that waits for the outbox keeps the baton: the others would only wait for it too.
 """
 
 from __future__ import annotations
@@ -13,18 +13,22 @@ from collections import deque
 from contextlib import suppress
 from itertools import islice
 
-#: seconds of waiting that make a step slow: the next one of its thread needs no baton
+#: seconds of waiting for the receiver that make a step slow: the next one of its thread needs no baton
 SLOW_WAIT_SECONDS = 0.001
-#: seconds after which a thread loses the baton during a step, or after several passes it on
-STEP_SECONDS = TURN_SECONDS = 0.005
-#: seconds after which any thread that waits takes it away: who should have done so could not
+#: seconds after which a thread loses the baton while it makes a request, or passes it on after a step
+REQUEST_SECONDS = TURN_SECONDS = 0.005
+#: seconds after which a thread loses it in any case
 LOST_SECONDS = 1.0
+NEVER = float("inf")
 
 
 class Runner:
     """A thread with steps to run."""
 
     def __init__(self) -> None:
+        #: monotonic seconds since when its step makes a request, and seconds for which it has waited for the receiver
+        self.asked_at = NEVER
+        self.waited = 0.0
         #: whether its last step was slow
         self.is_slow = False
         #: whether it may begin the step for which it has waited; another one may have the baton already
@@ -67,13 +71,9 @@ class Baton:
                 self._waiting.remove(runner)
             raise
 
-    def leave(self, runner: Runner, waited: float, goes_on: bool) -> None:
-        """End a step. The baton is kept for the next one if there is one, unless others have waited long enough.
-
-        Args:
-            waited: seconds of the step in which the thread did not run.
-        """
-        runner.is_slow = waited >= SLOW_WAIT_SECONDS
+    def leave(self, runner: Runner, goes_on: bool) -> None:
+        """End a step. The baton is kept for the next one if there is one, unless others have waited long enough."""
+        runner.is_slow, runner.waited = runner.waited >= SLOW_WAIT_SECONDS, 0.0
         keeps = goes_on and not runner.is_slow
         with self._guard:
             if self._runner is not runner:
@@ -85,16 +85,16 @@ class Baton:
 
     def _patience(self, runner: Runner) -> float:
         """Return the seconds after which a waiting thread has to look again, 0 if it has the baton. The first one takes
-        it away from a runner whose step has become slow; another one if the first one had no memory to do that."""
+        it away from a runner whose receiver is slow; another one if the first one had no memory to do that."""
         with self._guard:
-            if not runner.may_begin:
-                wait = STEP_SECONDS if self._waiting[0] is runner else LOST_SECONDS
-                left = self._began_at + wait - time.monotonic()
+            while not runner.may_begin:
+                now = time.monotonic()
+                left = self._began_at + LOST_SECONDS - now
+                if self._waiting[0] is runner and self._runner:
+                    left = min(left, min(self._runner.asked_at, now) + REQUEST_SECONDS - now)
                 if left > 0:
                     return left
                 self._pass_on()
-            if not runner.may_begin:
-                return wait
             runner.may_begin = False
             return 0.0
 

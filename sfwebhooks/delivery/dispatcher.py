@@ -9,8 +9,8 @@ from itertools import groupby
 from typing import Callable
 
 from sfwebhooks.delivery.alert_timing import Alerting
-from sfwebhooks.delivery.baton import Baton
-from sfwebhooks.delivery.send_queue import NEVER, SendQueue
+from sfwebhooks.delivery.baton import NEVER, Baton
+from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.delivery.sharing import Sharing
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxBusyError, OutboxError, ShortageError

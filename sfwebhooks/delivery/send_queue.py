@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Callable
 
-from sfwebhooks.delivery.baton import Baton
+from sfwebhooks.delivery.baton import NEVER, Baton, Runner
 from sfwebhooks.delivery.log import log_attempt
 from sfwebhooks.delivery.ownership import Ownership
 from sfwebhooks.delivery.settling import (
@@ -47,7 +47,6 @@ POLL_SECONDS = 0.5
 AHEAD_MAX = 20
 CERTAIN_SECONDS = 0.02
 AHEAD_SECONDS = 0.5
-NEVER = float("inf")
 
 
 class SendQueue:
@@ -112,12 +111,13 @@ class SendQueue:
         now, ours = self._clock(), self._ownership
         return any(state.may_send(now) for state in self.states) and not ours.pace.wait(now) and ours.lock.held
 
-    def step(self, ahead: int = 1) -> bool:
+    def step(self, ahead: int = 1, runner: Runner | None = None) -> bool:
         """Make one attempt if one is allowed now; return whether there may be more to do.
 
         Args:
             ahead: deliveries that are claimed at once. If there can be several, their results are written together too,
                 in a moment.
+            runner: notes when the request begins, and how long the receiver takes.
 
         Raises:
             OutboxError: the outbox cannot be used.
@@ -126,6 +126,8 @@ class SendQueue:
         if not claimed:
             return self._unsettled.write(patient=True)  # deliveries that waited for these results can be sent now
         state, batch, takeovers = claimed
+        runner = runner or Runner()
+        runner.asked_at, cpu = time.monotonic(), time.thread_time()
         try:
             result, change = deliver(batch, state, self._clock, partial(self._ownership.rendering, batch))
         except BaseException:
@@ -134,6 +136,8 @@ class SendQueue:
             self._flight.release(batch)
             raise
         finally:
+            runner.waited = time.monotonic() - runner.asked_at - (time.thread_time() - cpu)
+            runner.asked_at = NEVER
             with self._lock:
                 state.in_flight -= 1
         if result.attempt.status == 429:
@@ -202,11 +206,11 @@ class SendQueue:
                 return batch
         if limits.size > 1 or limits.late or limits.is_careful:
             return self._outbox.queue.claim_batch(limits, busy, now, self._ownership.pace.spare(now))
-        age = abs(now - state.claimed_at)
-        is_gone = state.ahead and age > CERTAIN_SECONDS and not self._outbox.queue.is_waiting(state.ahead[0])
-        if not state.ahead or is_gone or age > AHEAD_SECONDS:
-            claimed = self._outbox.queue.claim(limits.endpoint, busy, now, ahead)
-            state.ahead, state.claimed_at = deque(claimed), now
+        if state.ahead and abs(now - state.certain_at) > CERTAIN_SECONDS:
+            state.ahead, state.certain_at = deque(self._outbox.queue.still_waiting([*state.ahead])), now
+        if not state.ahead or abs(now - state.claimed_at) > AHEAD_SECONDS:
+            state.ahead = deque(self._outbox.queue.claim(limits.endpoint, busy, now, ahead))
+            state.claimed_at = state.certain_at = now
         return state.ahead.popleft() if state.ahead else None
 
     def next_at(self, healthy_only: bool) -> float:

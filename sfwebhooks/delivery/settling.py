@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
 from sfwebhooks.delivery.ownership import Ownership
 from sfwebhooks.errors import NO_MEMORY, FencedError, OutboxError
@@ -46,6 +46,10 @@ class InFlight:
             self.ids.difference_update(ids_in(batch))
 
 
+#: a result with its endpoint, and the number of that one's takeovers when its deliveries were claimed
+Unwritten = tuple[SendingState, Result, int]
+
+
 class Unsettled:
     """The results that are not written yet, in order: their deliveries stay in flight, and are sent again if this
     process is killed.
@@ -57,8 +61,7 @@ class Unsettled:
     def __init__(
         self, flight: InFlight, outbox: Store, ownership: Ownership, clock: Clock, deaths: deque[tuple[str, str]]
     ) -> None:
-        #: with the number of their endpoint's takeovers when they were claimed
-        self.results: deque[tuple[SendingState, Result, int]] = deque()
+        self.results: deque[Unwritten] = deque()
         #: monotonic seconds of the last try to write them
         self.wrote_at = 0.0
         self.trouble = Trouble(over="the results of sent deliveries are recorded again")
@@ -67,48 +70,24 @@ class Unsettled:
 
     def write(self, patient: bool = False) -> bool:
         """Commit the results in order, with the health of endpoints where it changed, and release their deliveries;
-        return whether all were written.
+        return whether none is left. Those that come meanwhile wait for others.
 
         Args:
             patient: not if there are none, and not too soon after trouble.
         """
-        is_soon = time.monotonic() - self.wrote_at < AGAIN_SECONDS
+        wrote_at = self.wrote_at
+        is_soon = time.monotonic() - wrote_at < AGAIN_SECONDS
         if patient and (not self.results or (self.trouble.text and is_soon)):
             return False
         with self._flight.turn:
-            self.wrote_at = time.monotonic()
+            if self.wrote_at != wrote_at:  # another thread has tried meanwhile, with the results of this one too
+                return not self.results
+            self.wrote_at, left = time.monotonic(), len(self.results)
             try:
-                while self.results:
-                    group = [self.results[place] for place in range(min(len(self.results), GROUP_MAX))]
-                    late = {id(one[1]) for one in group if one[2] != one[0].takeovers}
-                    if late:
-                        self._drop(group, late, "another process has taken over meanwhile")
-                        continue
-                    changed = [(state, state.health) for state in {id(one[0]): one[0] for one in group}.values()]
-                    changed = [(state, health) for state, health in changed if health != state.written]
-                    healths = {state.endpoint.name: health for state, health in changed}
-                    try:
-                        self._outbox.queue.settle((result for _, result, _ in group), healths)
-                    except FencedError as error:
-                        late = {id(one[1]) for one in group if one[0].endpoint.name in error.endpoints}
-                        if not late:
-                            raise
-                        self._drop(group, late, error)
-                        self._ownership.lose()
-                        continue
-                    for state, health in changed:
-                        state.written = health
-                    for state, result, _ in group:
-                        self.results.popleft()
-                        dead = [one.reason for one in result.settlements if one.state is State.DEAD]
-                        self._deaths.extend((state.endpoint.name, reason) for reason in dead)
-                        with self._flight.lock:
-                            state.is_news = state.health != state.written
-                            if result.settlements[0].split and result.settlements[0].due_at <= self._clock():
-                                state.pieces += result.batch.halves  # sent at once, so they stay in flight
-                            else:
-                                done, busy = result.batch, self._flight.ids
-                                busy.difference_update((done.id,) if len(done.deliveries) == 1 else ids_in(done))
+                while left > 0:
+                    group = [self.results[place] for place in range(min(left, GROUP_MAX))]
+                    is_late = any(takeovers != state.takeovers for state, _, takeovers in group)
+                    left -= self._drop_late(group) if is_late else self._settle(group)
                 if self.trouble.text:
                     self.trouble.ended()
             except (OutboxError, MemoryError) as error:
@@ -116,21 +95,46 @@ class Unsettled:
                 self.trouble.met(str(error) or NO_MEMORY, consequence)
         return not self.results
 
-    def _drop(self, group: Sequence[tuple[SendingState, Result, int]], late: Container[int], why: object) -> None:
-        """Drop those of the first results that came too late: another process has taken over, and sends what it finds
-        waiting.
+    def _settle(self, group: Sequence[Unwritten]) -> int:
+        """Commit the first results; return how many are done."""
+        changed = [(state, state.health) for state in {id(one[0]): one[0] for one in group}.values()]
+        changed = [(state, health) for state, health in changed if health != state.written]
+        healths = {state.endpoint.name: health for state, health in changed}
+        try:
+            self._outbox.queue.settle((result for _, result, _ in group), healths)
+        except FencedError as error:
+            for state in {id(one[0]): one[0] for one in group if one[0].endpoint.name in error.endpoints}.values():
+                state.takeovers += 1  # so its results are late
+            self._ownership.lose()
+            return 0
+        for state, health in changed:
+            state.written = health
+        for state, result, _ in group:
+            self.results.popleft()
+            dead = [one.reason for one in result.settlements if one.state is State.DEAD]
+            self._deaths.extend((state.endpoint.name, reason) for reason in dead)
+            with self._flight.lock:
+                state.is_news = state.health != state.written
+                if result.settlements[0].split and result.settlements[0].due_at <= self._clock():
+                    state.pieces += result.batch.halves  # sent at once, so they stay in flight
+                else:
+                    done, busy = result.batch, self._flight.ids
+                    busy.difference_update((done.id,) if len(done.deliveries) == 1 else ids_in(done))
+        return len(group)
 
-        Args:
-            late: the identities of the late ones.
-        """
+    def _drop_late(self, group: Sequence[Unwritten]) -> int:
+        """Drop those of the first results that came too late, since another process has taken over and sends what it
+        finds waiting; return how many."""
+        late = [one for one in group if one[2] != one[0].takeovers]
         for _ in group:
             self.results.popleft()
-        self.results.extendleft(one for one in reversed(group) if id(one[1]) not in late)
-        dropped = [one for one in group if id(one[1]) in late]
-        for state, result, _ in dropped:
+        self.results.extendleft(one for one in reversed(group) if one[2] == one[0].takeovers)
+        for state, result, _ in late:
             state.is_news = False
             self._flight.release(result.batch)
-        log.warning("webhooks: %s; %d late results of this process are dropped", why, len(dropped))
+        words = "webhooks: another process has taken over meanwhile; %d late results of this process are dropped"
+        log.warning(words, len(late))
+        return len(late)
 
 
 def ids_in(batch: Batch) -> Sequence[str]:

@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Callable
 
-from sfwebhooks.delivery.baton import Baton, Runner
+from sfwebhooks.delivery.baton import NEVER, Baton, Runner
 from sfwebhooks.errors import NO_MEMORY, OutboxError, ShortageError, is_shortage
 from sfwebhooks.log_once import Trouble
 
@@ -19,7 +19,6 @@ log = logging.getLogger("spiderfoot.webhooks")
 SLOW_SECONDS = 0.005
 #: seconds of sleep for a thread that has no memory for a lock
 UNREST_SECONDS = 0.5
-NEVER = float("inf")
 
 
 class Workers:
@@ -28,7 +27,7 @@ class Workers:
     Args:
         name: prefix of the threads' names, followed by a number.
         size: most threads.
-        step: runs one step; returns whether there was work.
+        step: runs one step in which its runner notes its request; returns whether there was work.
         rest_seconds: returns the seconds to rest before the next look unless woken.
         bell: rings for resting threads; its lock is held only for moments.
         baton: a thread has it during a step.
@@ -38,7 +37,7 @@ class Workers:
         self,
         name: str,
         size: int,
-        step: Callable[[], bool],
+        step: Callable[[Runner], bool],
         rest_seconds: Callable[[], float],
         bell: threading.Condition,
         baton: Baton,
@@ -128,7 +127,7 @@ class Workers:
         went, begin, cpu = False, time.monotonic(), time.thread_time()
         self._began_at[threading.get_ident()] = begin
         try:
-            went = self._step()
+            went = self._step(runner)
             self._trouble.ended()
             self._took = time.monotonic() - begin if went else self._took
         except ShortageError:  # logged once for all endpoints by the dispatcher
@@ -143,8 +142,7 @@ class Workers:
         finally:
             del self._began_at[threading.get_ident()]
             used = time.thread_time() - cpu
-            waited = time.monotonic() - begin - used
-            self._baton.leave(runner, waited, goes_on=went and not self.rest_share)
+            self._baton.leave(runner, goes_on=went and not self.rest_share)
         if not went:
             self._rest()
         elif self.rest_share:

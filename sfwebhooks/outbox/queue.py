@@ -77,6 +77,7 @@ WAITS = f"{NUMBER} AND state = 'waiting'"
 ANY_WAITS = (
     "SELECT EXISTS (SELECT 1 FROM delivery WHERE number IN (SELECT value FROM json_each(?)) AND state = 'waiting')"
 )
+STILL_WAITING = "SELECT number FROM delivery WHERE number IN (SELECT value FROM json_each(?)) AND state = 'waiting'"
 #: the members of a batch (?1) that are of some endpoints (?2, JSON)
 TOGETHER = """
     SELECT number FROM delivery
@@ -237,6 +238,14 @@ class Queue:
                 return bool(sql.execute(ANY_WAITS, (batch.deliveries.numbers,)).fetchone()[0])
             found = ((key.scan, key.event, key.endpoint) for key in keys_of(batch))
             return all(sql.execute(WAITS, its).fetchone() for its in found)
+
+    def still_waiting(self, claimed: Sequence[Batch]) -> list[Batch]:
+        """Return those of some claimed deliveries, of which each goes alone, that are still waiting."""
+        with self._database.reading() as sql:
+            place = (self._database.number, *sql.execute(REUSED).fetchone())
+            numbers = [self._rows.get((*place, one.id), 0) for one in claimed]
+            found = {number for (number,) in sql.execute(STILL_WAITING, (json.dumps(numbers),))}
+        return [one for one, number in zip(claimed, numbers) if number in found]
 
     def recall(self, endpoint: str, due_at: float = 0.0) -> None:
         """Restore batches that were in flight when their sender died, with the same members.

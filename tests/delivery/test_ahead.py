@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from sfwebhooks.delivery.send_queue import AHEAD_MAX, AHEAD_SECONDS, CERTAIN_SECONDS, POLL_SECONDS, SendQueue
 from sfwebhooks.delivery.settling import GROUP_MAX
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import lifecycle_id
+from sfwebhooks.events import Batch, lifecycle_id
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
 from sfwebhooks.screening import Screen
@@ -220,3 +220,23 @@ def test_what_was_claimed_ahead_is_forgotten_with_the_lock_of_the_endpoint(
     clock.now += POLL_SECONDS
     queue.step(AHEAD_MAX)
     assert team.sequences == [1, 3]
+
+
+def test_those_that_still_wait_are_looked_up_at_once(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(outbox, endpoint, events=6)
+    queue.step(AHEAD_MAX)
+    sql(outbox, "DELETE FROM delivery WHERE sequence IN (3, 5)")
+    looks, real = list[int](), outbox.queue.still_waiting
+
+    def still_waiting(claimed: Sequence[Batch]) -> list[Batch]:
+        looks.append(len(claimed))
+        return real(claimed)
+
+    monkeypatch.setattr(outbox.queue, "still_waiting", still_waiting)
+    clock.now += 1.1 * CERTAIN_SECONDS
+    queue.step(AHEAD_MAX)
+    assert (looks, claims(queue)) == ([5], 2)
+    queue.step(AHEAD_MAX)
+    assert (looks, team.sequences) == ([5], [1, 2, 4]), "they are certain for a moment"

@@ -10,12 +10,17 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from sfwebhooks.delivery import baton
-from sfwebhooks.delivery.baton import LOST_SECONDS, SLOW_WAIT_SECONDS, STEP_SECONDS, TURN_SECONDS, Baton, Runner
+from sfwebhooks.delivery.baton import (
+    LOST_SECONDS,
+    NEVER,
+    REQUEST_SECONDS,
+    SLOW_WAIT_SECONDS,
+    TURN_SECONDS,
+    Baton,
+    Runner,
+)
 from tests.builders import PATIENCE
 from tests.threads import until
-
-#: a step in which its thread always ran
-QUICK = 0.0
 
 
 class Clock:
@@ -71,8 +76,8 @@ def test_who_is_alone_never_waits(one: Baton) -> None:
     runner = Runner()
     for goes_on in (True, True, False, True):
         one.take(runner)
-        one.leave(runner, QUICK, goes_on)
-    one.leave(runner, QUICK, goes_on=False)
+        one.leave(runner, goes_on)
+    one.leave(runner, goes_on=False)
     other = Runner()
     one.take(other)
     assert one._runner is other
@@ -83,10 +88,10 @@ def test_who_has_no_more_steps_passes_it_on_in_order(one: Baton, begin: Begin, c
     one.take(first)
     got_second, got_third = begin(second), begin(third)
     assert not got_second.is_set()
-    one.leave(first, QUICK, goes_on=False)
+    one.leave(first, goes_on=False)
     assert got_second.wait(PATIENCE)
     assert not got_third.is_set()
-    one.leave(second, QUICK, goes_on=False)
+    one.leave(second, goes_on=False)
     assert got_third.wait(PATIENCE)
 
 
@@ -95,26 +100,47 @@ def test_who_has_more_steps_keeps_it_for_a_moment(one: Baton, begin: Begin, cloc
     one.take(first)
     got = begin(second)
     clock.now += TURN_SECONDS * 0.9
-    one.leave(first, QUICK, goes_on=True)
+    one.leave(first, goes_on=True)
     one.take(first)
     assert not got.is_set()
     clock.now += TURN_SECONDS * 0.2
-    one.leave(first, QUICK, goes_on=True)
+    one.leave(first, goes_on=True)
     assert got.wait(PATIENCE)
     again = begin(first)
     assert not again.is_set(), "it comes last now"
-    one.leave(second, QUICK, goes_on=False)
+    one.leave(second, goes_on=False)
     assert again.wait(PATIENCE)
 
 
-def test_it_is_taken_away_in_a_step_that_takes_long(one: Baton, begin: Begin) -> None:
+def test_it_is_taken_away_while_a_request_takes_long(one: Baton, begin: Begin) -> None:
     first, second, third = Runner(), Runner(), Runner()
     one.take(first)
-    assert begin(second).wait(PATIENCE), "although the first one has not left"
+    got = begin(second)
+    first.asked_at = time.monotonic()
+    assert got.wait(PATIENCE), "although the first one has not left"
+    second.asked_at = time.monotonic()
     got = begin(third)
-    one.leave(first, STEP_SECONDS, goes_on=True)
+    one.leave(first, goes_on=True)
     assert got.wait(PATIENCE), "the next one watches the time of the second one"
     assert one._runner is third
+
+
+def test_who_waits_for_the_outbox_keeps_it(one: Baton, begin: Begin, clock: Clock) -> None:
+    first, second = Runner(), Runner()
+    one.take(first)
+    with one._guard:
+        one._waiting.append(second)
+    clock.now += LOST_SECONDS * 0.9
+    assert one._patience(second) == pytest.approx(REQUEST_SECONDS), "it looks again whether the request has begun"
+    first.asked_at = clock.now
+    clock.now += REQUEST_SECONDS * 0.4
+    assert one._patience(second) == pytest.approx(REQUEST_SECONDS * 0.6)
+    first.asked_at = NEVER
+    clock.now += REQUEST_SECONDS
+    assert one._patience(second) == pytest.approx(REQUEST_SECONDS)
+    clock.now += LOST_SECONDS * 0.2
+    assert one._patience(second) == 0.0, "but not for ever"
+    assert one._runner is second
 
 
 def test_who_loses_it_before_it_has_woken_up_begins_all_the_same(one: Baton, begin: Begin, clock: Clock) -> None:
@@ -122,40 +148,43 @@ def test_who_loses_it_before_it_has_woken_up_begins_all_the_same(one: Baton, beg
     one.take(first)
     with one._guard:
         one._waiting.extend([second, third])  # their threads have no processor yet
-    one.leave(first, QUICK, goes_on=False)
-    clock.now += STEP_SECONDS
+    one.leave(first, goes_on=False)
+    clock.now += LOST_SECONDS
     assert one._patience(third) == 0.0
     assert one._runner is third
     assert one._patience(second) == 0.0
-    one.leave(second, QUICK, goes_on=False)
-    one.leave(third, QUICK, goes_on=False)
+    one.leave(second, goes_on=False)
+    one.leave(third, goes_on=False)
     assert one._runner is None
 
 
 def test_each_step_has_its_own_time(one: Baton, begin: Begin, clock: Clock) -> None:
     first, second = Runner(), Runner()
     one.take(first)
-    clock.now += STEP_SECONDS * 0.9
-    one.leave(first, QUICK, goes_on=True)
+    clock.now += LOST_SECONDS * 0.9
+    one.leave(first, goes_on=True)
     one.take(first)
-    got = begin(second)
-    clock.now += STEP_SECONDS * 0.9
-    assert one._patience(second) == pytest.approx(STEP_SECONDS * 0.1)
-    clock.now += STEP_SECONDS
-    assert got.wait(PATIENCE)
+    with one._guard:
+        one._waiting.append(second)
+    clock.now += LOST_SECONDS * 0.9
+    assert one._patience(second) > 0.0
+    clock.now += LOST_SECONDS * 0.2
+    assert one._patience(second) == 0.0
 
 
 def test_who_is_slow_needs_none_until_it_is_quick_again(one: Baton, begin: Begin, clock: Clock) -> None:
     first, second = Runner(), Runner()
     one.take(second)
-    one.leave(second, SLOW_WAIT_SECONDS, goes_on=True)
+    second.waited = SLOW_WAIT_SECONDS
+    one.leave(second, goes_on=True)
     one.take(first)
     one.take(second)
     assert one._runner is first, "both run"
-    one.leave(second, SLOW_WAIT_SECONDS * 0.9, goes_on=True)
+    second.waited = SLOW_WAIT_SECONDS * 0.9
+    one.leave(second, goes_on=True)
     got = begin(second)
     assert not got.is_set()
-    one.leave(first, QUICK, goes_on=False)
+    one.leave(first, goes_on=False)
     assert got.wait(PATIENCE)
 
 
@@ -163,12 +192,13 @@ def test_who_becomes_slow_passes_it_on(one: Baton, begin: Begin, clock: Clock) -
     first, second = Runner(), Runner()
     one.take(first)
     got = begin(second)
-    one.leave(first, SLOW_WAIT_SECONDS, goes_on=True)
+    first.waited = SLOW_WAIT_SECONDS
+    one.leave(first, goes_on=True)
     assert got.wait(PATIENCE)
 
 
 def test_quick_steps_of_many_threads_never_overlap(one: Baton, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baton, "STEP_SECONDS", PATIENCE)
+    monkeypatch.setattr(baton, "LOST_SECONDS", PATIENCE)
     monkeypatch.setattr(baton, "TURN_SECONDS", 0.0001)
     inside: list[int] = []
     most, steps = [0], [0] * 8
@@ -181,7 +211,7 @@ def test_quick_steps_of_many_threads_never_overlap(one: Baton, monkeypatch: pyte
             most[0] = max(most[0], len(inside))
             steps[number] += 1
             inside.remove(number)
-            one.leave(runner, QUICK, goes_on=left > 1)
+            one.leave(runner, goes_on=left > 1)
 
     threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(8)]
     for thread in threads:
@@ -193,7 +223,8 @@ def test_quick_steps_of_many_threads_never_overlap(one: Baton, monkeypatch: pyte
 
 def test_nobody_waits_for_ever(one: Baton, monkeypatch: pytest.MonkeyPatch) -> None:
     """The baton is taken away all the time, and many leave while others try to take it away."""
-    monkeypatch.setattr(baton, "STEP_SECONDS", 0.0002)
+    monkeypatch.setattr(baton, "REQUEST_SECONDS", 0.0002)
+    monkeypatch.setattr(baton, "LOST_SECONDS", 0.002)
     monkeypatch.setattr(baton, "TURN_SECONDS", 0.0001)
     left = [100] * 12
 
@@ -202,8 +233,10 @@ def test_nobody_waits_for_ever(one: Baton, monkeypatch: pytest.MonkeyPatch) -> N
         while left[number]:
             one.take(runner)
             left[number] -= 1
+            runner.asked_at = dice.choice((time.monotonic(), NEVER))
             time.sleep(dice.choice((0.0, 0.0, 0.0001, 0.0005)))
-            one.leave(runner, dice.choice((QUICK, QUICK, SLOW_WAIT_SECONDS)), goes_on=left[number] > 0)
+            runner.asked_at, runner.waited = NEVER, dice.choice((0.0, 0.0, SLOW_WAIT_SECONDS))
+            one.leave(runner, goes_on=left[number] > 0)
 
     threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(len(left))]
     for thread in threads:
@@ -224,7 +257,7 @@ def test_one_that_cannot_look_after_the_baton_holds_nobody_up(
         one._waiting.extend([lost, third])  # the thread of the second one ended for want of memory
     assert one._patience(third) == LOST_SECONDS
     clock.now += LOST_SECONDS
-    assert one._patience(third) == LOST_SECONDS, "the lost one has it"
+    assert one._patience(third) == pytest.approx(REQUEST_SECONDS), "the lost one has it"
     clock.now += LOST_SECONDS
     assert one._patience(third) == 0.0
 
@@ -244,5 +277,5 @@ def test_one_that_has_no_memory_to_wait_leaves_the_queue(one: Baton, clock: Cloc
     with pytest.raises(MemoryError):
         one.take(Scarce())
     assert not one._waiting
-    one.leave(first, QUICK, goes_on=False)
+    one.leave(first, goes_on=False)
     one.take(Runner())

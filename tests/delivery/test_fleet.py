@@ -136,7 +136,7 @@ def test_results_of_a_stopped_host_that_goes_on_after_another_one_took_over_are_
     assert sql(fleet.outbox, attempts) == [(3,)]
     held.may_answer.set()
     one.go_on()
-    one.wait_for("another process sends to team now; 1 late results of this process are dropped")
+    one.wait_for("another process has taken over meanwhile; 1 late results of this process are dropped")
     assert (sql(fleet.outbox, attempts), fleet.waiting) == ([(3,)], 0)
 
 

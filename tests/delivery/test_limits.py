@@ -41,7 +41,7 @@ LIMITS = {
     "maintenance.CERTIFICATE_SECONDS": 21600.0,
     "baton.LOST_SECONDS": 1.0,
     "baton.SLOW_WAIT_SECONDS": 0.001,
-    "baton.STEP_SECONDS": 0.005,
+    "baton.REQUEST_SECONDS": 0.005,
     "baton.TURN_SECONDS": 0.005,
     "workers.SLOW_SECONDS": 0.005,
     "workers.UNREST_SECONDS": 0.5,

@@ -17,9 +17,10 @@ import responses
 
 from sfwebhooks import pipeline
 from sfwebhooks.delivery.alert_timing import DEATHS_SECONDS, GATHER_SECONDS
+from sfwebhooks.delivery.baton import NEVER, SLOW_WAIT_SECONDS, Runner
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.ownership import HUNG_SECONDS, LIFE_SECONDS, PULL_SECONDS, Note, Owner, owner_of
-from sfwebhooks.delivery.send_queue import NEVER, POLL_SECONDS, SendQueue
+from sfwebhooks.delivery.send_queue import POLL_SECONDS, SendQueue
 from sfwebhooks.delivery.settling import UNSETTLED_MAX
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.errors import OutboxBusyError, OutboxError
@@ -1706,6 +1707,78 @@ def test_a_late_result_is_dropped_if_another_process_sent_meanwhile_although_thi
     assert (team.ids.count(first), len(team.ids)) == (1 + others, 2 + others)
     assert ("1 late results of this process are dropped" in caplog.text) == bool(others)
     assert sql(outbox, "SELECT count(*) FROM delivery_attempt") == [(2,)]
+
+
+def test_results_that_come_while_others_are_written_wait_for_the_next_ones(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(outbox, endpoint, events=2)
+    real = outbox.queue.settle
+
+    def settle(*given: Any) -> None:
+        real(*given)
+        monkeypatch.setattr(outbox.queue, "settle", real)
+        queue.step(20)
+
+    queue._unsettled.wrote_at = time.monotonic() + PATIENCE
+    queue.step(20)
+    monkeypatch.setattr(outbox.queue, "settle", settle)
+    assert queue._unsettled.write() is False
+    assert (len(queue._unsettled.results), outbox.scans.tallies()["delivered"]) == (1, 1)
+
+
+def test_results_are_written_once_by_two_threads_that_wanted_to(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Turn:
+        """Says that somebody comes in."""
+
+        def __enter__(self) -> None:
+            came.set()
+            turn.acquire()
+
+        def __exit__(self, *args: object) -> None:
+            turn.release()
+
+    put(outbox, endpoint, events=2)
+    queue._unsettled.wrote_at = time.monotonic() + PATIENCE
+    queue.step(20)
+    came, turn = threading.Event(), queue._flight.turn
+    second = threading.Thread(target=queue._unsettled.write)
+    with turn:
+        monkeypatch.setattr(queue._flight, "turn", Turn())
+        second.start()
+        assert came.wait(PATIENCE)
+        assert queue._unsettled.write() is True
+        queue._unsettled.wrote_at += 2 * PATIENCE
+        queue.step(20)
+    second.join(PATIENCE)
+    assert (len(queue._unsettled.results), outbox.scans.tallies()["delivered"]) == (1, 1)
+
+
+def test_only_the_request_is_a_wait_for_the_receiver(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner, seen = Runner(), list[bool]()
+    for name in ("claim", "settle"):
+        real: Callable[..., Any] = getattr(outbox.queue, name)
+
+        def noting(*given: Any, real: Callable[..., Any] = real) -> Any:
+            seen.append(runner.asked_at < NEVER)
+            return real(*given)
+
+        monkeypatch.setattr(outbox.queue, name, noting)
+
+    def answer(received: Received) -> int:
+        seen.append(runner.asked_at < NEVER)
+        time.sleep(SLOW_WAIT_SECONDS)
+        return 200
+
+    team.answer = answer
+    put(outbox, endpoint)
+    assert queue.step(runner=runner)
+    assert seen == [False, True, False]
+    assert runner.waited >= SLOW_WAIT_SECONDS
 
 
 def test_what_was_sent_but_cannot_be_recorded_is_said_at_the_end(

@@ -18,7 +18,7 @@ import pytest
 
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.background import BackgroundWork
-from sfwebhooks.delivery.baton import Baton
+from sfwebhooks.delivery.baton import Baton, Runner
 from sfwebhooks.delivery.dispatcher import SHORTAGE_OVER_SECONDS, Dispatcher
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.delivery.workers import Workers
@@ -155,7 +155,7 @@ def test_a_thread_without_memory_for_a_rest_goes_on() -> None:
     rests: list[None] = []
     goes_on = threading.Event()
 
-    def step() -> bool:
+    def step(runner: Runner) -> bool:
         if rests:
             goes_on.set()
         return False

@@ -12,7 +12,7 @@ from typing import Callable
 import pytest
 
 from sfwebhooks.delivery import workers
-from sfwebhooks.delivery.baton import Baton
+from sfwebhooks.delivery.baton import Baton, Runner
 from sfwebhooks.delivery.workers import SLOW_SECONDS, UNREST_SECONDS, Workers
 from sfwebhooks.errors import OutboxBusyError, ShortageError
 from tests.builders import PATIENCE
@@ -36,7 +36,8 @@ class Task:
         self.threads: list[int] = []
         self._lock = threading.Lock()
 
-    def __call__(self) -> bool:
+    def __call__(self, runner: Runner) -> bool:
+        runner.asked_at = time.monotonic()
         with self._lock:
             self.threads.append(threading.get_ident())
             self.begun += 1
@@ -130,8 +131,8 @@ def test_a_call_while_it_looks_for_work_is_not_lost(new: Callable[..., Workers],
     one = new(size=1)
     real, calls = one._step, list[int]()
 
-    def step() -> bool:
-        went = real()
+    def step(runner: Runner) -> bool:
+        went = real(runner)
         if not calls:
             calls.append(1)
             task.work = 1
