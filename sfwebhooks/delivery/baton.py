@@ -18,7 +18,7 @@ SLOW_WAIT_SECONDS = 0.001
 #: seconds after which a thread loses the baton while it makes a request, or passes it on after a step
 REQUEST_SECONDS = TURN_SECONDS = 0.005
 #: seconds after which a thread loses it in any case
-LOST_SECONDS = 1.0
+LOST_SECONDS = 0.1
 NEVER = float("inf")
 
 

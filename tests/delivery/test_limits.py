@@ -39,7 +39,7 @@ LIMITS = {
     "maintenance.AGE_SHARE": 0.1,
     "maintenance.PRUNE_CHUNKS": 20,
     "maintenance.CERTIFICATE_SECONDS": 21600.0,
-    "baton.LOST_SECONDS": 1.0,
+    "baton.LOST_SECONDS": 0.1,
     "baton.SLOW_WAIT_SECONDS": 0.001,
     "baton.REQUEST_SECONDS": 0.005,
     "baton.TURN_SECONDS": 0.005,

@@ -15,8 +15,7 @@ from sfwebhooks.config.settings import load
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.reasons import Withheld
 from sfwebhooks.scan.recovery import report_dead_scans, running_scans
-from sfwebhooks.scan.run import ScanRun
-from tests.builders import NOW, PATIENCE, a_finding, a_scan
+from tests.builders import NOW, a_finding, a_scan
 from tests.conftest import Team, sql
 from tests.scanning import Scanning, hashes, lines, types
 from tests.stores import BOTH, place_in
@@ -177,30 +176,22 @@ def test_the_process_that_reports_a_killed_scan_completes_who_joined(
 ) -> None:
     """Neither knows who joined: each endpoint lacks what it has no delivery of."""
     scanning.configure(team=lines(team))
-    scanning.begin()
+    run = scanning.begin()
     scanning.find(3)
     team.wait_for(4)
     # the process is gone: its lock is free, and the file was changed before it could look
     scanning.configure(team=lines(team), other=lines(other))
     settings = load(scanning.folder / "webhooks.ini")
-    run, scanning.run = scanning.run, None
-    assert run
-    abandon(run)
+    scanning.vanish()
+    scanning.run = None
+    run._lock.release()
+    run._outbox.close()
     with closing(Outbox(place_in(scanning.folder))) as outbox:
         assert report_dead_scans(outbox, settings) == 1
         query = "SELECT endpoint, count(*), count(DISTINCT event) FROM delivery GROUP BY 1 ORDER BY 1"
         assert sql(outbox, query) == [("other", 5, 5), ("team", 5, 5)]
         query = "SELECT type FROM delivery JOIN event ON number = event WHERE endpoint = 'other' ORDER BY sequence"
         assert report_dead_scans(outbox, settings) == 0
-
-
-def abandon(run: ScanRun) -> None:
-    """Do to a run what a kill does: its threads end, and its locks are released."""
-    run._ended.set()
-    run._keeper.join(PATIENCE)
-    run._dispatcher.stop(PATIENCE)
-    run._lock.release()
-    run._outbox.close()
 
 
 def test_a_scan_goes_on_during_changes(scanning: Scanning, team: Team, other: Team) -> None:
