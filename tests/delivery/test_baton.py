@@ -130,7 +130,7 @@ def test_who_waits_for_the_outbox_keeps_it(one: Baton, begin: Begin, clock: Cloc
     one.take(first)
     with one._guard:
         one._waiting.append(second)
-    clock.now += LOST_SECONDS * 0.9
+    clock.now += LOST_SECONDS * 0.8
     assert one._patience(second) == pytest.approx(REQUEST_SECONDS), "it looks again whether the request has begun"
     first.asked_at = clock.now
     clock.now += REQUEST_SECONDS * 0.4
