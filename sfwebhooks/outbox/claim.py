@@ -54,7 +54,8 @@ PARTED = "part CROSS JOIN delivery d ON d.number >> 8 = part.at AND d.endpoint =
 IN_PARTS = f"FROM {PARTED} WHERE {UNTOUCHED}"
 #: the first part (from ?2 on) with some; if there are none, the one of the last number
 FIRST_PART = f"""
-    SELECT coalesce(({parts("?2")} SELECT part.at {IN_PARTS} LIMIT 1), (SELECT max(number) >> 8 FROM delivery), 0)
+    {parts("?2")}
+    SELECT coalesce((SELECT part.at {IN_PARTS} LIMIT 1), (SELECT max(number) >> 8 FROM delivery), 0)
 """
 
 

@@ -101,12 +101,12 @@ def parts(first: str = "0", order: str = "ASC") -> str:
         first: SQL of a part before which there are none.
         order: of the parts: ASC or DESC.
     """
-    least, after = ("min", ">") if order == "ASC" else ("max", "<")
-    found = f"SELECT {least}(number >> 8) FROM delivery WHERE {FRESH} AND number >> 8"  # noqa: S608
+    found = f"SELECT number >> 8 FROM delivery WHERE {FRESH} AND number >> 8"  # noqa: S608
+    after, one = ">" if order == "ASC" else "<", f"ORDER BY number >> 8 {order} LIMIT 1"
     return f"""
         WITH RECURSIVE part (at) AS (
-            {found} >= {first}
-            UNION ALL SELECT ({found} {after} part.at) FROM part WHERE part.at IS NOT NULL
+            SELECT ({found} >= {first} {one})
+            UNION ALL SELECT ({found} {after} part.at {one}) FROM part WHERE part.at IS NOT NULL
         )
     """  # noqa: S608
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
+from sfwebhooks.outbox.rows import FRESH
 from sfwebhooks.outbox.schema import TABLES
 
 #: a text, or a comment, in which nothing is rewritten
@@ -39,12 +40,19 @@ WORDS = (
 REPLACE = re.compile(r"INSERT OR REPLACE INTO (\w+)(.*)", re.DOTALL)
 #: a new row of these returns its number
 NUMBERED = re.compile(r"\s*INSERT INTO (?:event|series) \(")
-#: the first part of 256 numbers (`rows.parts`), the deliveries of one, and the last one. They are read from the first
-#: part on, whatever the server reads first, and the last one is not looked for: rows that have left an index may still
-#: be in it while any transaction is open
-FIRST_PART = re.compile(r"\bAND number >> 8 >= (\S+)")
-OF_PART = "d.number >> 8 = part.at"
-LAST_PART = "(SELECT max(number) >> 8 FROM delivery)"
+#: the deliveries of an endpoint in parts of 256 numbers (`rows.parts`). With OFFSET the server cannot read them before
+#: the parts, as it would while it believes that few are waiting: it would read all of them then
+PARTED = re.compile(
+    r"\bpart CROSS JOIN delivery d ON d\.number >> 8 = part\.at AND d\.endpoint = (\?[0-9]|n\.endpoint)"
+)
+OF_PART = (
+    f"part CROSS JOIN LATERAL (SELECT * FROM delivery WHERE {FRESH} AND number >> 8 = part.at"  # noqa: S608
+    " AND endpoint = \\1 ORDER BY number OFFSET 0) d"
+)
+#: the part of the last number; and the last one in which any are fresh, else the first one that was looked at: rows
+#: that have left an index may still be in it while any transaction is open, and are not looked for
+LAST_PART = "(SELECT max(number) >> 8 FROM delivery), 0"
+LAST_FRESH = "(SELECT max(at) FROM part), ?2"
 #: rows with the numbers that a query finds
 AMONG = re.compile(r"\bnumber (IN) \((?=\s*(?:--[^\n]*\s+)*(?:SELECT|WITH)\b)")
 JOIN = "CROSS JOIN"
@@ -78,10 +86,7 @@ def translated(text: str) -> Translation:
     numbered = NUMBERED.match(text) is not None
     if numbered:
         text = f"{text} RETURNING number"
-    text = _without_cross(text)
-    first = FIRST_PART.search(text)
-    if first:
-        text = text.replace(OF_PART, f"{OF_PART} AND d.number >> 8 >= {first[1]}").replace(LAST_PART, first[1])
+    text = _without_cross(PARTED.sub(OF_PART, text).replace(LAST_PART, LAST_FRESH))
     order: dict[int | str, int] = {}
     pieces = KEPT.split(_with_arrays(text))
     pieces[::2] = [_piece(piece, order) for piece in pieces[::2]]

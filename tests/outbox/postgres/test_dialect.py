@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sfwebhooks.outbox.postgres.dialect import translated, upsert_clause
+from sfwebhooks.outbox.rows import FRESH
 
 
 @pytest.mark.parametrize(
@@ -26,10 +27,13 @@ from sfwebhooks.outbox.postgres.dialect import translated, upsert_clause
         ("d.number NOT IN (SELECT 1)", "d.number NOT IN (SELECT 1)"),
         ("JOIN event e ON e.number = d.event", "JOIN event e ON e.number BETWEEN d.event AND d.event"),
         (
-            "coalesce((x AND number >> 8 >= ?2\n) part JOIN delivery d ON d.number >> 8 = part.at),"
-            " (SELECT max(number) >> 8 FROM delivery))",
-            "coalesce((x AND number >> 8 >= $1\n) part JOIN delivery d ON d.number >> 8 = part.at AND"
-            " d.number >> 8 >= $1), $1)",
+            "FROM part CROSS JOIN delivery d ON d.number >> 8 = part.at AND d.endpoint = n.endpoint WHERE x",
+            f"FROM part CROSS JOIN LATERAL (SELECT * FROM delivery WHERE {FRESH} AND number >> 8 = part.at"
+            " AND endpoint = n.endpoint ORDER BY number OFFSET 0) d WHERE x",
+        ),
+        (
+            "SELECT coalesce(?2, (SELECT max(number) >> 8 FROM delivery), 0)",
+            "SELECT coalesce($1, (SELECT max(at) FROM part), $1)",
         ),
         ("a NOT IN () AND b IN ()", "a <> ALL ('{}') AND b = ANY ('{}')"),
         ("WHERE +e.scan = +2", "WHERE e.scan = +2"),

@@ -21,7 +21,17 @@ import pytest
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.errors import OutboxBusyError, OutboxError, RejectedError, UnreachableError
 from sfwebhooks.events import Batch
-from sfwebhooks.outbox.claim import NEXT_UNTOUCHED, NUMBERED, SELECT_UNTOUCHED, Limits
+from sfwebhooks.outbox.claim import (
+    CANDIDATE,
+    CANDIDATE_UNTOUCHED,
+    FIRST_PART,
+    NEXT_FRESH,
+    NEXT_LATE,
+    NEXT_UNTOUCHED,
+    NUMBERED,
+    SELECT_UNTOUCHED,
+    Limits,
+)
 from sfwebhooks.outbox.file import Storage
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.postgres import connecting, identity
@@ -29,6 +39,7 @@ from sfwebhooks.outbox.postgres.dialect import translated
 from sfwebhooks.outbox.postgres.dsn import Dsn
 from sfwebhooks.outbox.postgres.identity import note_log_end
 from sfwebhooks.outbox.postgres.lock_session import LockSession
+from sfwebhooks.outbox.queue import NEXT_DUE
 from sfwebhooks.outbox.records import SELECT_RECORD
 from sfwebhooks.outbox.results import Result
 from sfwebhooks.outbox.rows import OF_ALL_DELIVERIES
@@ -493,8 +504,44 @@ def plan_of(outbox: Outbox, query: str, *values: object) -> str:
 def test_a_claim_reads_by_indexes_although_there_are_no_statistics(outbox: Outbox) -> None:
     put(outbox, *range(300))
     plan = plan_of(outbox, f"{SELECT_UNTOUCHED} {NEXT_UNTOUCHED}", "team", "[]", 9, 0)
-    assert "Index Scan using delivery_fresh on delivery_waiting d" in plan
+    assert "Index Scan using delivery_fresh on delivery_waiting" in plan
     assert "Sort" not in plan and "Seq Scan on delivery" not in plan and "Hash Join" not in plan
+
+
+def blocks_of(outbox: Outbox, query: str, *values: object) -> int:
+    """Return how many blocks of tables and indexes the server reads for a statement in SQLite's words."""
+    statement = translated(query)
+    with outbox.database.reading() as session:
+        text = b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + statement.text
+        ((found,),) = session.connection.execute(text, statement.values(values))  # type: ignore[attr-defined]
+    return int(found[0]["Plan"]["Shared Hit Blocks"] + found[0]["Plan"]["Shared Read Blocks"])
+
+
+def test_what_is_sent_next_is_read_without_all_that_waits_although_there_are_no_statistics(outbox: Outbox) -> None:
+    """Those of an hour ago are gone, and the server does not know yet that others have come."""
+    blocks = []
+    for start, end in ((0, 300), (300, 6000)):
+        outbox.accept([(an_event(number), TEAM) for number in range(start, end)], NOW)
+        blocks.append(
+            (
+                blocks_of(outbox, f"{SELECT_UNTOUCHED} {NEXT_UNTOUCHED}", "team", "[]", 20, 0),
+                blocks_of(outbox, f"{CANDIDATE_UNTOUCHED} {NEXT_UNTOUCHED}", "team", "[]", 20, 0),
+                blocks_of(outbox, f"{CANDIDATE} {NEXT_FRESH}", "team", "[]", 20, 0),
+                blocks_of(outbox, f"{OF_ALL_DELIVERIES} {NEXT_LATE}", "team", "[]", NOW, 20),
+                blocks_of(outbox, NEXT_DUE, "team", 0),
+                blocks_of(outbox, FIRST_PART, "team", 0),
+            )
+        )
+    few, many = blocks
+    assert [later <= 3 * before + 20 for before, later in zip(few, many)] == [True] * len(few), blocks
+
+
+def test_who_has_nothing_fresh_looks_from_the_last_part_on(outbox: Outbox) -> None:
+    put(outbox, *range(1000))
+    ((last,),) = rows_of(outbox, "SELECT max(number) >> 8 FROM delivery")
+    with outbox.database.reading() as session:
+        assert session.execute(FIRST_PART, ("other", 0)).fetchone() == (last,)
+        assert session.execute(FIRST_PART, ("other", last + 5)).fetchone() == (last + 5,)
 
 
 def test_the_deliveries_of_a_batch_are_looked_up_among_all_others(outbox: Outbox) -> None:
