@@ -15,7 +15,8 @@ from itertools import islice
 
 #: seconds of waiting for the receiver that make a step slow: the next one of its thread needs no baton
 SLOW_WAIT_SECONDS = 0.001
-#: seconds after which a thread loses the baton while it makes a request, or passes it on after a step
+#: seconds after which a thread loses the baton while it makes a request; seconds of requests after which it passes it on
+#: after a step, so that what it does with the outbox is for several at once
 REQUEST_SECONDS = TURN_SECONDS = 0.005
 #: seconds after which a thread loses it in any case
 LOST_SECONDS = 0.1
@@ -26,9 +27,9 @@ class Runner:
     """A thread with steps to run."""
 
     def __init__(self) -> None:
-        #: monotonic seconds since when its step makes a request, and seconds for which it has waited for the receiver
+        #: monotonic seconds since when its step makes a request; the seconds that it took, and in which the thread waited
         self.asked_at = NEVER
-        self.waited = 0.0
+        self.took = self.waited = 0.0
         #: whether its last step was slow
         self.is_slow = False
         #: whether it may begin the step for which it has waited; another one may have the baton already
@@ -44,8 +45,8 @@ class Baton:
         #: held while the rest changes
         self._guard = threading.Lock()
         self._runner: Runner | None = None
-        #: monotonic seconds at which the runner got it, and at which its step began
-        self._got_at = self._began_at = 0.0
+        #: monotonic seconds at which the runner got it, and at which its step began; seconds of its requests since
+        self._got_at = self._began_at = self._spent = 0.0
         #: those that wait for it, in order
         self._waiting: deque[Runner] = deque()
 
@@ -73,12 +74,15 @@ class Baton:
 
     def leave(self, runner: Runner, goes_on: bool) -> None:
         """End a step. The baton is kept for the next one if there is one, unless others have waited long enough."""
-        runner.is_slow, runner.waited = runner.waited >= SLOW_WAIT_SECONDS, 0.0
+        runner.is_slow, took = runner.waited >= SLOW_WAIT_SECONDS, runner.took
+        runner.took = runner.waited = 0.0
         keeps = goes_on and not runner.is_slow
         with self._guard:
             if self._runner is not runner:
                 return
-            if self._waiting and not (keeps and time.monotonic() - self._got_at < TURN_SECONDS):
+            self._spent += took
+            has_turn = self._spent < TURN_SECONDS and time.monotonic() - self._got_at < LOST_SECONDS
+            if self._waiting and not (keeps and has_turn):
                 self._pass_on()
             elif not keeps:
                 self._runner = None
@@ -103,6 +107,7 @@ class Baton:
         self._runner = self._waiting.popleft()
         self._runner.may_begin = True
         self._got_at = self._began_at = time.monotonic()
+        self._spent = 0.0
         for one in (self._runner, *islice(self._waiting, 1)):
             if one.gate.locked():
                 one.gate.release()

@@ -136,8 +136,8 @@ class SendQueue:
             self._flight.release(batch)
             raise
         finally:
-            runner.waited = time.monotonic() - runner.asked_at - (time.thread_time() - cpu)
-            runner.asked_at = NEVER
+            runner.took = time.monotonic() - runner.asked_at
+            runner.waited, runner.asked_at = runner.took - (time.thread_time() - cpu), NEVER
             with self._lock:
                 state.in_flight -= 1
         if result.attempt.status == 429:

@@ -95,21 +95,37 @@ def test_who_has_no_more_steps_passes_it_on_in_order(one: Baton, begin: Begin, c
     assert got_third.wait(PATIENCE)
 
 
-def test_who_has_more_steps_keeps_it_for_a_moment(one: Baton, begin: Begin, clock: Clock) -> None:
+def test_who_has_more_steps_keeps_it_for_some_requests(one: Baton, begin: Begin, clock: Clock) -> None:
     first, second = Runner(), Runner()
     one.take(first)
     got = begin(second)
-    clock.now += TURN_SECONDS * 0.9
+    clock.now += 2 * TURN_SECONDS  # most of it for the outbox
+    first.took = TURN_SECONDS * 0.9
     one.leave(first, goes_on=True)
     one.take(first)
     assert not got.is_set()
-    clock.now += TURN_SECONDS * 0.2
+    first.took = TURN_SECONDS * 0.2
     one.leave(first, goes_on=True)
     assert got.wait(PATIENCE)
     again = begin(first)
     assert not again.is_set(), "it comes last now"
+    second.took = TURN_SECONDS * 0.2
     one.leave(second, goes_on=False)
     assert again.wait(PATIENCE)
+
+
+def test_who_is_long_at_the_outbox_passes_it_on_too(one: Baton, begin: Begin, clock: Clock) -> None:
+    first, second = Runner(), Runner()
+    one.take(first)
+    got = begin(second)
+    for _ in range(2):
+        clock.now += LOST_SECONDS * 0.4
+        one.leave(first, goes_on=True)
+        one.take(first)
+        assert not got.is_set()
+    clock.now += LOST_SECONDS * 0.4
+    one.leave(first, goes_on=True)
+    assert got.wait(PATIENCE)
 
 
 def test_it_is_taken_away_while_a_request_takes_long(one: Baton, begin: Begin) -> None:
@@ -199,7 +215,6 @@ def test_who_becomes_slow_passes_it_on(one: Baton, begin: Begin, clock: Clock) -
 
 def test_quick_steps_of_many_threads_never_overlap(one: Baton, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(baton, "LOST_SECONDS", PATIENCE)
-    monkeypatch.setattr(baton, "TURN_SECONDS", 0.0001)
     inside: list[int] = []
     most, steps = [0], [0] * 8
 
@@ -211,6 +226,7 @@ def test_quick_steps_of_many_threads_never_overlap(one: Baton, monkeypatch: pyte
             most[0] = max(most[0], len(inside))
             steps[number] += 1
             inside.remove(number)
+            runner.took = TURN_SECONDS / 10
             one.leave(runner, goes_on=left > 1)
 
     threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(8)]
@@ -225,7 +241,6 @@ def test_nobody_waits_for_ever(one: Baton, monkeypatch: pytest.MonkeyPatch) -> N
     """The baton is taken away all the time, and many leave while others try to take it away."""
     monkeypatch.setattr(baton, "REQUEST_SECONDS", 0.0002)
     monkeypatch.setattr(baton, "LOST_SECONDS", 0.002)
-    monkeypatch.setattr(baton, "TURN_SECONDS", 0.0001)
     left = [100] * 12
 
     def work(number: int) -> None:
@@ -236,6 +251,7 @@ def test_nobody_waits_for_ever(one: Baton, monkeypatch: pytest.MonkeyPatch) -> N
             runner.asked_at = dice.choice((time.monotonic(), NEVER))
             time.sleep(dice.choice((0.0, 0.0, 0.0001, 0.0005)))
             runner.asked_at, runner.waited = NEVER, dice.choice((0.0, 0.0, SLOW_WAIT_SECONDS))
+            runner.took = dice.choice((0.0, TURN_SECONDS))
             one.leave(runner, goes_on=left[number] > 0)
 
     threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(len(left))]
