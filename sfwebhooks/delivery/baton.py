@@ -15,8 +15,8 @@ from itertools import islice
 
 #: seconds of waiting for the receiver that make a step slow: the next one of its thread needs no baton
 SLOW_WAIT_SECONDS = 0.001
-#: seconds after which a thread loses the baton while it makes a request; seconds of requests after which it passes it on
-#: after a step, so that what it does with the outbox is for several at once
+#: seconds after which a thread loses the baton while it makes a request; and seconds of requests after which it passes
+#: it on after a step, so that what it does with the outbox is for several at once
 REQUEST_SECONDS = TURN_SECONDS = 0.005
 #: seconds after which a thread loses it in any case
 LOST_SECONDS = 0.1
@@ -27,7 +27,7 @@ class Runner:
     """A thread with steps to run."""
 
     def __init__(self) -> None:
-        #: monotonic seconds since when its step makes a request; the seconds that it took, and in which the thread waited
+        #: monotonic seconds since when its step makes a request; seconds that it took, and in which the thread waited
         self.asked_at = NEVER
         self.took = self.waited = 0.0
         #: whether its last step was slow
