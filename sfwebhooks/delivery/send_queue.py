@@ -124,7 +124,11 @@ class SendQueue:
         """
         claimed = self._claim(ahead)
         if not claimed:
-            return self._unsettled.write(patient=True)  # deliveries that waited for these results can be sent now
+            wrote = self._unsettled.write(patient=True)  # deliveries that waited for these results can be sent now
+            if self.leaves:
+                with self._turn:
+                    self._let_go()
+            return wrote
         state, batch, takeovers = claimed
         runner = runner or Runner()
         runner.asked_at, cpu = time.monotonic(), time.thread_time()
@@ -244,6 +248,11 @@ class SendQueue:
         return self._ownership.lock.held
 
     @property
+    def url_id(self) -> str:
+        """`Endpoint.url_id` of its endpoints."""
+        return self.states[0].endpoint.url_id
+
+    @property
     def is_free(self) -> bool:
         """Whether no process owns it.
 
@@ -260,6 +269,17 @@ class SendQueue:
     def leave(self) -> None:
         """Claim nothing more, and release the URL once nothing is in flight: another process is to send there."""
         self.leaves = True
+        with suppress(OutboxError), self._turn:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Release the URL if it is left and nothing is in flight."""
+        if self.leaves:
+            for state in self.states:
+                self._forget(state)
+            if not self._flight.ids:
+                self._ownership.release()
+                self.leaves = False
 
     def give_way(self) -> None:
         """Close lock and connections if nothing is to be sent here now: another endpoint needs the descriptors."""
@@ -283,12 +303,7 @@ class SendQueue:
         self._unsettled.write(patient=True)
         with suppress(OutboxError), self._turn:
             self._ownership.show_life()
-            if self.leaves:
-                for state in self.states:
-                    self._forget(state)
-                if not self._flight.ids:
-                    self._ownership.release()
-                    self.leaves = False
+            self._let_go()
         if self._workers.began:
             self.wake()
 

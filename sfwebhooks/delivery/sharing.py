@@ -1,7 +1,8 @@
 """Sharing: the URLs of an outbox are shared out among the processes of all machines that send from it.
 
-A process takes no more than its part of the URLs with work, unless nobody else takes one; and of more than its part it
-releases those that another process asks for. The processes of one file do not share: the first one has all.
+A process takes no more than its part of the URLs that have work or an owner, unless nobody else takes one; and of more
+than its part it releases those that another process asks for. The processes of one file do not share: the first one has
+all.
 """
 
 from __future__ import annotations
@@ -52,11 +53,12 @@ class Sharing:
                 queue.leave()
 
     def _spare(self) -> int:
-        """Return how many URLs this process may take, or is to release if negative."""
-        senders = self._locks.number_of_senders()
+        """Return how many URLs this process may take, or is to release if negative. Those of others count although
+        nothing waits there at the moment: else two processes would give each other the same ones again and again."""
+        senders, urls = self._locks.senders()
         owned = sum(queue.owned and not queue.leaves for queue in self._queues)
-        with_work = sum(queue.owned or queue.has_work for queue in self._queues)
-        return len(self._queues) if senders <= 1 else -(-with_work // senders) - owned
+        shared = sum(queue.owned or queue.has_work or queue.url_id in urls for queue in self._queues)
+        return len(self._queues) if senders <= 1 else -(-shared // senders) - owned
 
     def _is_left(self, queue: SendQueue) -> bool:
         now = self._steady()

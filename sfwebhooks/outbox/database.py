@@ -69,6 +69,17 @@ class StoreLock(Protocol):
     def release(self, remove: bool = False) -> None: ...
 
 
+class Senders(NamedTuple):
+    """The processes that share out an outbox's URLs."""
+
+    number: int
+    #: ids of the URLs that any of them has
+    urls: frozenset[str]
+
+
+ALONE = Senders(1, frozenset())
+
+
 class LocksPart(Protocol):
     """The locks of an outbox; `FileLocks` in `locks` documents them."""
 
@@ -83,7 +94,7 @@ class LocksPart(Protocol):
         """What checks within a write transaction that no other process has taken over endpoints, and raises FencedError
         if one has; None: a holder always knows."""
 
-    def number_of_senders(self) -> int: ...
+    def senders(self) -> Senders: ...
     def may_be_alive(self, scan_id: str) -> bool:
         """Return whether a scan may be running although its lock is free: its process may have lost it and be about to
         take it again."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from sfwebhooks import system
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.files import is_deleted
+from sfwebhooks.outbox.database import ALONE, Senders
 from sfwebhooks.outbox.permissions import (
     LOCKS,
     Identity,
@@ -228,9 +229,9 @@ class FileLocks:
         folder = real_path(self._outbox).with_suffix(LOCKS)
         return os.access(folder, os.R_OK | os.W_OK | os.X_OK) or is_deleted(folder)
 
-    def number_of_senders(self) -> int:
-        """Return among how many processes the URLs are shared out: here the first one has all."""
-        return 1
+    def senders(self) -> Senders:
+        """Return among which processes the URLs are shared out: here the first one has all."""
+        return ALONE
 
     def may_be_alive(self, scan_id: str) -> bool:
         """Return whether a scan may be running although its lock is free: a process keeps its locks until it ends."""

@@ -13,6 +13,7 @@ from typing import Any, Callable, cast
 import pytest
 
 from sfwebhooks.delivery.sharing import LEFT_SECONDS, Sharing
+from sfwebhooks.outbox.database import Senders
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.postgres.dsn import Dsn
 from tests.builders import an_endpoint
@@ -110,6 +111,7 @@ class Queue:
     is_free: bool = True
     is_wanted: bool = False
     leaves: bool = False
+    url_id: str = ""
     may_begin: Callable[..., bool] | None = None
 
     def leave(self) -> None:
@@ -121,8 +123,9 @@ class Part:
 
     def __init__(self, senders: int, owned: int) -> None:
         self.clock = Clock()
-        self.queues = [Queue(number < owned) for number in range(4)]
-        locks = SimpleNamespace(number_of_senders=lambda: senders)
+        self.queues = [Queue(number < owned, url_id=f"url{number}") for number in range(4)]
+        self.urls = frozenset[str]()
+        locks = SimpleNamespace(senders=lambda: Senders(senders, self.urls))
         self.sharing = Sharing(cast(Any, self.queues), cast(Any, locks), self.clock)
 
     def allows(self) -> bool:
@@ -143,6 +146,18 @@ def test_urls_without_work_are_no_part_of_it() -> None:
     part = Part(2, 1)
     part.queues[1].has_work = part.queues[2].has_work = False
     assert not part.allows()
+
+
+def test_those_that_another_process_has_are_part_of_it_although_nothing_waits_there_now() -> None:
+    part = Part(2, 2)
+    for queue in part.queues:
+        queue.has_work, queue.is_wanted = False, True
+    part.urls = frozenset({"url0", "url1", "url2", "url3"})
+    part.sharing.look()
+    assert not any(queue.leaves for queue in part.queues)
+    part.urls = frozenset({"url0", "url1"})
+    part.sharing.look()
+    assert [queue.leaves for queue in part.queues] == [True, False, False, False]
 
 
 def test_one_that_stays_free_for_a_while_may_be_taken() -> None:

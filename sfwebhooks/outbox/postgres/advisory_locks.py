@@ -18,7 +18,7 @@ from typing import Protocol
 
 from sfwebhooks import system
 from sfwebhooks.errors import FencedError, OutboxBusyError, OutboxError
-from sfwebhooks.outbox.database import Database, Sql
+from sfwebhooks.outbox.database import ALONE, Database, Senders, Sql
 from sfwebhooks.outbox.locks import NOTE_MAX, note_path, read_note
 from sfwebhooks.outbox.permissions import make_folder, open_ours
 from sfwebhooks.outbox.postgres.dsn import Dsn
@@ -50,18 +50,23 @@ VOUCH = (
     " SET machine = excluded.machine, free_since = excluded.free_since"
 )
 VOUCH_NO_LONGER = "DELETE FROM ownership WHERE name = ? AND number = 0"
-#: how many sessions have a lock, or share it (postgresql.org/docs/current/view-pg-locks.html), or vouch for its scan
+#: locks that sessions have, or share (postgresql.org/docs/current/view-pg-locks.html), and the name of each
+HELD = (
+    "pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    " AND (classid::bigint << 32) | objid::bigint = hashtextextended({}, to_regclass('ownership')::oid::bigint)"
+)
+#: how many sessions have a lock, or vouch for its scan
 HOLDERS = (
     f"SELECT (SELECT count(*) FROM ownership WHERE name = ?1 AND free_since > {NOW}) + count(*)"  # noqa: S608
-    " FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
-    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-    " AND (classid::bigint << 32) | objid::bigint = hashtextextended(?1, to_regclass('ownership')::oid::bigint)"
+    f" FROM {HELD.format('?1')}"
 )
-#: names of the locks of scans and endpoints, and of the one that all processes share that send
-SCAN, ENDPOINT, SENDERS = "scan-", "endpoint-", "senders"
+#: names of the locks of scans, endpoints and URLs, and of the one that all processes share that send
+SCAN, ENDPOINT, URL, SENDERS = "scan-", "endpoint-", "url-", "senders"
+URLS = f"SELECT name FROM ownership WHERE name LIKE '{URL}%' AND EXISTS (SELECT 1 FROM {HELD.format('name')})"  # noqa: S608
 #: the name of this machine
 MACHINE = socket.gethostname()[:64]
-#: seconds for which the number of these processes is known
+#: seconds for which it is known which these processes are
 COUNT_SECONDS = 1.0
 #: seconds between two requests to release a lock
 WANT_SECONDS = 2.0
@@ -259,7 +264,7 @@ class AdvisoryLocks:
         self._hears_by: LockSession | None = None
         self._has_heard = False
         #: the processes that send, and when they were counted
-        self._senders, self._counted_at = 1, float("-inf")
+        self._senders, self._counted_at = ALONE, float("-inf")
 
     def scan(self, scan_id: str) -> AdvisoryLock:
         """Return the lock that a scan's process holds while it lives."""
@@ -271,7 +276,7 @@ class AdvisoryLocks:
 
     def url(self, url_id: str) -> AdvisoryLock:
         """Return the lock of the process that sends to a URL; `url_id` reveals nothing about the URL."""
-        return AdvisoryLock(self, f"url-{url_id}", notes_here=True)
+        return AdvisoryLock(self, f"{URL}{url_id}", notes_here=True)
 
     def check_fence(self, sql: Sql, endpoints: Iterable[str]) -> None:
         """Check, within a write transaction, that no other process has taken over endpoints that this one has owned.
@@ -340,15 +345,17 @@ class AdvisoryLocks:
         with self.place.reading() as sql:
             return int(sql.execute(HOLDERS, (name,)).fetchone()[0])
 
-    def number_of_senders(self) -> int:
-        """Return how many processes want to send, with this one; it may be a second old.
+    def senders(self) -> Senders:
+        """Return the processes that want to send, with this one; they may be a second old.
 
         Raises:
             OutboxError: the server cannot be used.
         """
         if uptime() - self._counted_at >= COUNT_SECONDS:
             self.session().join(SENDERS)
-            self._senders, self._counted_at = self.holders(SENDERS), uptime()
+            with self.place.reading() as sql:
+                urls = frozenset(name[len(URL) :] for (name,) in sql.execute(URLS))
+            self._senders, self._counted_at = Senders(self.holders(SENDERS), urls), uptime()
         return self._senders
 
     def has_heard(self) -> bool:

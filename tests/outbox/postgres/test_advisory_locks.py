@@ -403,11 +403,16 @@ def test_processes_that_want_to_send_are_counted_while_they_live(
     ours, theirs = (one.locks for one in (outbox, other))
     assert isinstance(ours, AdvisoryLocks)
     assert isinstance(theirs, AdvisoryLocks)
-    assert [one.number_of_senders() for one in (ours, ours, theirs, ours)] == [1, 1, 2, 2]
+    assert [one.senders().number for one in (ours, ours, theirs, ours)] == [1, 1, 2, 2]
+    taken, free = theirs.url("1"), theirs.url("2")
+    assert taken.take()
+    assert free.take()
+    free.release()
+    assert [one.senders().urls for one in (ours, theirs)] == [{"1"}, {"1"}]
     session = open_session(theirs.place.dsn)
     assert session
     session.close()
-    until(lambda: ours.number_of_senders() == 1)
+    until(lambda: ours.senders() == (1, frozenset()))
     other.close()
 
 
