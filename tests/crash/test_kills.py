@@ -72,7 +72,7 @@ def kills_of(where: str, some: int, many: int) -> list[object]:
 
 
 @pytest.fixture(
-    scope="module", params=[*kills_of("file", 100, 2000), *kills_of("server", 15, 500), *kills_of("spool", 15, 500)]
+    scope="module", params=[*kills_of("file", 100, 2000), *kills_of("server", 50, 500), *kills_of("spool", 50, 500)]
 )
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     where, kills = request.param
