@@ -1756,6 +1756,22 @@ def test_results_are_written_once_by_two_threads_that_wanted_to(
     assert (len(queue._unsettled.results), outbox.scans.tallies()["delivered"]) == (1, 1)
 
 
+def test_a_url_that_is_left_is_free_at_once_or_with_the_last_result(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint
+) -> None:
+    put(outbox, endpoint, events=2)
+    queue.step()
+    queue.leave()
+    assert (queue.owned, queue.leaves) == (False, False)
+    queue._unsettled.wrote_at = time.monotonic() + PATIENCE
+    queue.step(20)
+    queue.leave()
+    assert (queue.owned, queue.leaves) == (True, True)
+    queue._unsettled.wrote_at = 0.0
+    assert queue.step(20), "it writes the result"
+    assert (queue.owned, queue.leaves) == (False, False)
+
+
 def test_only_the_request_is_a_wait_for_the_receiver(
     outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
