@@ -97,14 +97,15 @@ class Unsettled:
 
     def _settle(self, group: Sequence[Unwritten]) -> int:
         """Commit the first results; return how many are done."""
-        changed = [(state, state.health) for state in {id(one[0]): one[0] for one in group}.values()]
+        states = {state.endpoint.name: state for state, *_ in group}
+        changed = [(state, state.health) for state in states.values()]
         changed = [(state, health) for state, health in changed if health != state.written]
         healths = {state.endpoint.name: health for state, health in changed}
         try:
             self._outbox.queue.settle((result for _, result, _ in group), healths)
         except FencedError as error:
-            for state in {id(one[0]): one[0] for one in group if one[0].endpoint.name in error.endpoints}.values():
-                state.takeovers += 1  # so its results are late
+            for name in states.keys() & error.endpoints:
+                states[name].takeovers += 1  # so its results are late
             self._ownership.lose()
             return 0
         for state, health in changed:

@@ -73,11 +73,9 @@ NEXT_DUE = f"""
 #: the row number of the delivery of a scan's event to an endpoint; the first two parameters are those of EVENT
 NUMBER = f"SELECT number FROM delivery WHERE event = ({EVENT}) AND endpoint = ?3"
 WAITS = f"{NUMBER} AND state = 'waiting'"
-#: whether any of these (?1, JSON) waits
-ANY_WAITS = (
-    "SELECT EXISTS (SELECT 1 FROM delivery WHERE number IN (SELECT value FROM json_each(?)) AND state = 'waiting')"
-)
+#: those of some (?1, JSON) that wait, and whether any does
 STILL_WAITING = "SELECT number FROM delivery WHERE number IN (SELECT value FROM json_each(?)) AND state = 'waiting'"
+ANY_WAITS = f"SELECT EXISTS ({STILL_WAITING})"
 #: the members of a batch (?1) that are of some endpoints (?2, JSON)
 TOGETHER = """
     SELECT number FROM delivery
